@@ -1,0 +1,2 @@
+/// Turns records into bytes.
+pub trait Encoder: Send {}
