@@ -8,6 +8,7 @@
 
 mod batch;
 mod kind;
+mod origin;
 mod table;
 mod value;
 
@@ -15,5 +16,6 @@ pub use batch::{
     Batch, Change, Elements, Event, Operation, Place, Row, RowWriter, Transaction, TransactionEnd,
 };
 pub use kind::Kind;
+pub use origin::{Fact, Origin, OriginField};
 pub use table::{Column, ColumnIndex, Default, Table, TableId, TableName};
 pub use value::{Cell, Decimal, Interval, Value};
