@@ -1,0 +1,76 @@
+//! Other programs, run to their end: output on success, the tail of what they said on failure.
+
+use std::ffi::OsStr;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+
+use crate::trouble::{Doing, Result, Trouble};
+
+/// The lines of a failed program's output that are worth repeating.
+const TAIL_LINES: usize = 25;
+
+/// A command from its words.
+pub(crate) fn command<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Command {
+    let mut words = words.into_iter();
+    let mut command = Command::new(words.next().expect("a command has a first word"));
+    command.args(words);
+    command
+}
+
+/// Runs `command` without input; its standard output, or an error with the tail of all it printed.
+pub(crate) fn output(command: &mut Command) -> Result<String> {
+    let output = command.stdin(Stdio::null()).output().doing(name(command))?;
+    checked(command, output)
+}
+
+/// Like [`output`], with `input` on standard input.
+pub(crate) fn output_of_input(command: &mut Command, input: &str) -> Result<String> {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    let mut child = command.spawn().doing(name(command))?;
+    let mut stdin = child.stdin.take().expect("stdin was asked to be a pipe");
+    // A program that ends without reading all of it is judged by its exit status, not by our broken pipe.
+    let _ = stdin.write_all(input.as_bytes());
+    drop(stdin);
+    let output = child.wait_with_output().doing(name(command))?;
+    checked(command, output)
+}
+
+/// Whether `command` runs and ends with success; all output is dropped.
+pub(crate) fn succeeds(command: &mut Command) -> bool {
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success())
+}
+
+/// Where `program` stands in the search path.
+pub(crate) fn find(program: &str) -> Option<PathBuf> {
+    let path = std::env::var_os("PATH")?;
+    std::env::split_paths(&path)
+        .chain(["/usr/sbin", "/sbin"].map(PathBuf::from))
+        .map(|dir| dir.join(program))
+        .find(|file| file.is_file())
+}
+
+/// The last lines of a log, for an error message.
+pub(crate) fn tail(text: &str) -> String {
+    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    lines[lines.len().saturating_sub(TAIL_LINES)..].join("\n")
+}
+
+fn checked(command: &Command, output: Output) -> Result<String> {
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    if output.status.success() {
+        return Ok(text);
+    }
+    let said = format!("{text}\n{}", String::from_utf8_lossy(&output.stderr));
+    Err(Trouble(format!("{} ended with {}\n{}", name(command), output.status, tail(&said))))
+}
+
+fn name(command: &Command) -> String {
+    let program = command.get_program().to_string_lossy();
+    program.rsplit('/').next().unwrap_or(&program).to_owned()
+}
