@@ -3,7 +3,7 @@ use std::time::Duration;
 use rand::rngs::StdRng;
 
 /// How a connector runs. Everything has a default but the source of chance.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct Settings {
     pub copy: CopyMode,
     pub readd: Readd,
