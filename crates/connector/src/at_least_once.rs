@@ -6,6 +6,11 @@ use crate::{Checkpoint, Failure, Position, Sink, Stored};
 
 /// Takes messages and can say when they are safe, but cannot bind a position to them.
 pub trait Writer: Send {
+    /// Forgets what was taken and not flushed, and makes ready to write again. Before the position is read.
+    fn recover(&mut self) -> impl Future<Output = Result<(), Failure>> + Send {
+        async { Ok(()) }
+    }
+
     fn write(&mut self, batch: &Batch) -> impl Future<Output = Result<(), Failure>> + Send;
 
     /// Returns when all that was written is durable.
@@ -38,6 +43,7 @@ impl<W: Writer, O: OffsetStore> Sink for AtLeastOnce<W, O> {
     type Position = O::Position;
 
     async fn recover(&mut self) -> Result<Option<Stored<O::Position>>, Failure> {
+        self.writer.recover().await?;
         self.offsets.load().await
     }
 
