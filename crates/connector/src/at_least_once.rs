@@ -6,7 +6,8 @@ use crate::{Checkpoint, Failure, Position, Sink, Stored};
 
 /// Takes messages and can say when they are safe, but cannot bind a position to them.
 pub trait Writer: Send {
-    /// Forgets what was taken and not flushed, and makes ready to write again. Before the position is read.
+    /// Forgets what was taken and not flushed, and makes ready to write again. After the store was loaded: a store that
+    /// locks shuts out every other writer first.
     fn recover(&mut self) -> impl Future<Output = Result<(), Failure>> + Send {
         async { Ok(()) }
     }
@@ -43,8 +44,9 @@ impl<W: Writer, O: OffsetStore> Sink for AtLeastOnce<W, O> {
     type Position = O::Position;
 
     async fn recover(&mut self) -> Result<Option<Stored<O::Position>>, Failure> {
+        let stored = self.offsets.load().await?;
         self.writer.recover().await?;
-        self.offsets.load().await
+        Ok(stored)
     }
 
     async fn write(&mut self, batch: &Batch) -> Result<(), Failure> {
