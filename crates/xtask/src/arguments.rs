@@ -40,6 +40,14 @@ impl Arguments {
         Ok(Some(self.0.remove(at)))
     }
 
+    /// Takes everything after `--`: it is for somebody else.
+    pub(crate) fn after_dashes(&mut self) -> Vec<String> {
+        let Some(at) = self.0.iter().position(|word| word == "--") else { return Vec::new() };
+        let rest = self.0.split_off(at + 1);
+        self.0.pop();
+        rest
+    }
+
     /// Takes a number.
     pub(crate) fn number(&mut self, name: &str) -> Result<Option<u64>> {
         let Some(text) = self.value(name)? else { return Ok(None) };

@@ -2,8 +2,8 @@
 //!
 //! ```text
 //! apt/SUITE/         private package index of one distribution release
-//! postgres/18/       unpacked packages            (complete when `complete` stands in it)
-//! maven/, jars/      the generated project and what it fetched, unpacked
+//! postgres-1/18/     unpacked packages
+//! maven/, jars/      a generated project while it runs, and what it fetched
 //! stacks/NAME/       one running stack: data, logs, state.json; gone after `down`
 //! ```
 //! An entry is made under a file lock in a directory of its own and marked `complete` last, so that two runs never see half of
@@ -13,6 +13,9 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 
 use crate::trouble::{Doing, Result};
+
+/// Stands in an entry that was made to its end.
+const COMPLETE: &str = "complete";
 
 /// The cache directory, made when missing.
 pub(crate) fn directory() -> Result<PathBuf> {
@@ -49,20 +52,24 @@ pub(crate) fn sockets() -> Result<PathBuf> {
     Ok(dir)
 }
 
-/// Makes `entry` with `make` unless it is complete and of this `version`; the bool says whether it had to be made.
-pub(crate) fn entry(dir: &Path, version: &str, make: impl FnOnce() -> Result<()>) -> Result<bool> {
+/// Whether the entry `dir` is there as a whole.
+pub(crate) fn is_complete(dir: &Path) -> bool {
+    dir.join(COMPLETE).exists()
+}
+
+/// Makes the entry `dir` with `make` unless it is there as a whole.
+pub(crate) fn entry(dir: &Path, make: impl FnOnce() -> Result<()>) -> Result<()> {
     let _lock = lock(dir)?;
-    let mark = dir.join("complete");
-    if fs::read_to_string(&mark).is_ok_and(|text| text == version) {
-        return Ok(false);
+    if is_complete(dir) {
+        return Ok(());
     }
     if dir.exists() {
         fs::remove_dir_all(dir).doing(dir.display())?;
     }
     fs::create_dir_all(dir).doing(dir.display())?;
     make()?;
-    fs::write(&mark, version).doing(mark.display())?;
-    Ok(true)
+    let mark = dir.join(COMPLETE);
+    fs::write(&mark, "").doing(mark.display())
 }
 
 /// Waits for the lock beside `dir`; dropped, it is free again.

@@ -45,7 +45,10 @@ pub(crate) fn answers(authority: &str) -> bool {
 }
 
 fn worker(port: u16, kafka: &str, registry: &str, exactly_once: bool) -> Result<String> {
-    let plugins = [Part::Debezium.directory()?, Part::Converter.directory()?];
+    let plugins = [Part::Debezium, Part::Converter]
+        .map(maven::plugin_path)
+        .into_iter()
+        .collect::<Result<Vec<String>>>()?;
     let mut text = format!(
         "bootstrap.servers={kafka}\n\
          group.id=connect\n\
@@ -61,7 +64,7 @@ fn worker(port: u16, kafka: &str, registry: &str, exactly_once: bool) -> Result<
          status.storage.partitions=1\n\
          connector.client.config.override.policy=All\n\
          plugin.path={}\n",
-        plugins[0].parent().unwrap_or(&plugins[0]).display()
+        plugins.join(",")
     );
     for side in ["key", "value"] {
         text += &format!(

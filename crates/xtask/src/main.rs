@@ -17,11 +17,14 @@ use trouble::Result;
 mod arguments;
 mod cache;
 mod certificates;
+mod checks;
 mod connect;
 mod http;
 mod java;
 mod kafka;
+mod licences;
 mod maven;
+mod metadata;
 mod packages;
 mod postgres;
 mod program;
@@ -30,6 +33,7 @@ mod stack;
 mod stack_commands;
 mod steps;
 mod supervisor;
+mod tidy;
 mod trouble;
 
 struct Mode {
@@ -38,8 +42,11 @@ struct Mode {
     run: fn(Arguments) -> Result<()>,
 }
 
-const MODES: [Mode; 1] =
-    [Mode { name: "stack", usage: stack_commands::USAGE, run: stack_commands::run }];
+const MODES: [Mode; 3] = [
+    Mode { name: "test", usage: checks::USAGE, run: checks::run },
+    Mode { name: "tidy", usage: tidy::USAGE, run: tidy::run },
+    Mode { name: "stack", usage: stack_commands::USAGE, run: stack_commands::run },
+];
 
 fn main() -> ExitCode {
     let mut words = std::env::args().skip(1);

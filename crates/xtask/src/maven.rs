@@ -34,6 +34,8 @@ struct Artifact {
     version: &'static str,
     /// An archive that is complete in itself, by its classifier; else a jar with all it needs.
     archive: Option<&'static str>,
+    /// The group of which nothing is to come along.
+    without: Option<&'static str>,
 }
 
 impl Part {
@@ -47,12 +49,14 @@ impl Part {
     }
 
     fn artifacts(self) -> Vec<Artifact> {
-        let jar = |group, name, version| Artifact { group, name, version, archive: None };
-        let archive = |group, name, version, archive| Artifact {
+        let jar =
+            |group, name, version| Artifact { group, name, version, archive: None, without: None };
+        let archive = |group, name, version, kind| Artifact {
             group,
             name,
             version,
-            archive: Some(archive),
+            archive: Some(kind),
+            without: Some("*"),
         };
         match self {
             Part::Kafka => vec![
@@ -75,30 +79,25 @@ impl Part {
         }
     }
 
-    /// Changes whenever what has to be fetched changes.
-    fn version(self) -> String {
-        let all: Vec<String> = self
-            .artifacts()
-            .iter()
-            .map(|artifact| format!("{} {}", artifact.name, artifact.version))
-            .collect();
-        all.join("\n")
+    /// The generated module; it changes whenever what has to be fetched changes.
+    fn pom(self) -> String {
+        let dependencies: String = self.artifacts().iter().map(dependency).collect();
+        pom(self.name(), &format!("<dependencies>{dependencies}</dependencies>"))
     }
 
-    /// Where the part's files are: a folder of jars, or an unpacked archive.
-    pub(crate) fn directory(self) -> Result<PathBuf> {
-        let jars = cache::directory()?.join("jars");
-        Ok(match self {
-            // Connect looks for plugins in the folders of one folder.
-            Part::Debezium | Part::Converter => jars.join("plugins").join(self.name()),
-            Part::Kafka | Part::Registry => jars.join(self.name()),
-        })
+    /// Where the part's files are. The name tells the content, so that a stack that runs never has its files replaced.
+    fn directory(self) -> Result<PathBuf> {
+        let name = format!("{}-{:08x}", self.name(), checksum(&self.pom()));
+        Ok(cache::directory()?.join("jars").join(name))
+    }
+
+    /// The one folder of jars, or what the archive held.
+    fn content(self) -> Result<PathBuf> {
+        Ok(self.directory()?.join("content"))
     }
 
     fn is_complete(self) -> bool {
-        self.directory()
-            .and_then(|dir| fs::read_to_string(dir.join("complete")).doing("mark"))
-            .is_ok_and(|text| text == self.version())
+        self.directory().is_ok_and(|dir| cache::is_complete(&dir))
     }
 }
 
@@ -140,21 +139,21 @@ pub(crate) fn fetch(parts: &[Part]) -> Result<bool> {
 
 /// Moves a part's files to their place, unpacking archives.
 fn keep(part: Part, fetched: &Path) -> Result<()> {
-    let directory = part.directory()?;
-    cache::entry(&directory, &part.version(), || {
+    let (directory, content) = (part.directory()?, part.content()?);
+    cache::entry(&directory, || {
+        fs::create_dir_all(&content).doing(content.display())?;
         for entry in fs::read_dir(fetched).doing(fetched.display())?.flatten() {
-            let (from, to) = (entry.path(), directory.join(entry.file_name()));
+            let (from, to) = (entry.path(), content.join(entry.file_name()));
             if from.extension().is_some_and(|extension| extension == "gz") {
-                program::output(
-                    Command::new("tar").arg("-xzf").arg(&from).arg("-C").arg(&directory),
-                )?;
+                let mut tar = Command::new("tar");
+                tar.arg("-xzf").arg(&from).arg("-C").arg(&content).arg("--no-same-owner");
+                program::output(&mut tar)?;
             } else {
                 fs::rename(&from, &to).doing(from.display())?;
             }
         }
         Ok(())
-    })?;
-    Ok(())
+    })
 }
 
 fn write_project(project: &Path, parts: &[Part]) -> Result<()> {
@@ -166,14 +165,7 @@ fn write_project(project: &Path, parts: &[Part]) -> Result<()> {
             .doing(dir.display())
     };
     write(project, pom("stack", &format!("<modules>{modules}</modules>")))?;
-    for part in parts {
-        let dependencies: String = part.artifacts().iter().map(dependency).collect();
-        write(
-            &project.join(part.name()),
-            pom(part.name(), &format!("<dependencies>{dependencies}</dependencies>")),
-        )?;
-    }
-    Ok(())
+    parts.iter().try_for_each(|part| write(&project.join(part.name()), part.pom()))
 }
 
 fn pom(name: &str, content: &str) -> String {
@@ -184,31 +176,40 @@ fn pom(name: &str, content: &str) -> String {
 }
 
 fn dependency(artifact: &Artifact) -> String {
-    let Artifact { group, name, version, archive } = artifact;
-    let archive = match archive {
-        None => String::new(),
-        Some(classifier) => format!(
-            "<type>tar.gz</type><classifier>{classifier}</classifier>\
-             <exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>"
-        ),
-    };
+    let Artifact { group, name, version, archive, without } = artifact;
+    let archive = archive
+        .map(|classifier| format!("<type>tar.gz</type><classifier>{classifier}</classifier>"))
+        .unwrap_or_default();
+    let without = without
+        .map(|group| format!("<exclusions><exclusion><groupId>{group}</groupId><artifactId>*</artifactId></exclusion></exclusions>"))
+        .unwrap_or_default();
     format!(
-        "<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId><version>{version}</version>{archive}</dependency>"
+        "<dependency><groupId>{group}</groupId><artifactId>{name}</artifactId><version>{version}</version>{archive}{without}</dependency>"
     )
 }
 
-/// All jars of a folder, as Java's class path takes them.
+/// FNV-1a: tells one generated module from another, nothing more.
+fn checksum(text: &str) -> u32 {
+    text.bytes().fold(0x811c_9dc5, |sum, byte| (sum ^ u32::from(byte)).wrapping_mul(0x0100_0193))
+}
+
+/// All jars of a part, as Java's class path takes them.
 pub(crate) fn class_path(part: Part) -> Result<String> {
-    Ok(format!("{}/*", part.directory()?.display()))
+    Ok(format!("{}/*", part.content()?.display()))
+}
+
+/// Where Connect is to look for a plugin: it takes each folder of that place for one.
+pub(crate) fn plugin_path(part: Part) -> Result<String> {
+    Ok(part.directory()?.display().to_string())
 }
 
 /// The first file of a part whose name ends so.
 pub(crate) fn file_ending(part: Part, ending: &str) -> Result<PathBuf> {
-    let directory = part.directory()?;
-    fs::read_dir(&directory)
-        .doing(directory.display())?
+    let content = part.content()?;
+    fs::read_dir(&content)
+        .doing(content.display())?
         .flatten()
         .map(|entry| entry.path())
         .find(|path| path.to_string_lossy().ends_with(ending))
-        .ok_or_else(|| Trouble(format!("no file *{ending} in {}", directory.display())))
+        .ok_or_else(|| Trouble(format!("no file *{ending} in {}", content.display())))
 }

@@ -36,16 +36,18 @@ pub(crate) struct Place {
 
 /// Whether `version` needs no download.
 pub(crate) fn has(version: u32) -> bool {
-    cache::directory().is_ok_and(|cache| {
-        cache.join("postgres").join(version.to_string()).join("complete").exists()
-    })
+    directory(version).is_ok_and(|directory| cache::is_complete(&directory))
+}
+
+/// The number changes with what is unpacked and how, so that a running server never has its files replaced.
+fn directory(version: u32) -> Result<PathBuf> {
+    Ok(cache::directory()?.join("postgres-1").join(version.to_string()))
 }
 
 /// PostgreSQL `version` from the distribution's packages, or the newest it has.
 pub(crate) fn install(version: u32) -> Result<Server> {
-    let directory = cache::directory()?.join("postgres").join(version.to_string());
-    // One line for each layout of the directory: changing what is unpacked makes it anew.
-    cache::entry(&directory, "1", || unpack(version, &directory))?;
+    let directory = directory(version)?;
+    cache::entry(&directory, || unpack(version, &directory))?;
     let major = fs::read_to_string(directory.join("major")).doing(directory.display())?;
     let programs = directory.join("root/usr/lib/postgresql").join(major.trim()).join("bin");
     let said = program::output(Command::new(programs.join("postgres")).arg("--version"))?;
