@@ -1,1 +1,3 @@
+//! PostgreSQL as a source of changes.
 
+pub mod client;
