@@ -145,11 +145,24 @@ impl Batch {
 
     /// Transactions in log order, also those without events.
     pub fn transactions(&self) -> impl ExactSizeIterator<Item = Transaction<'_>> {
-        self.transactions.iter().map(|head| Transaction { batch: self, head })
+        (0..self.transactions.len()).map(|index| self.transaction(index))
+    }
+
+    /// The transaction of this [`Transaction::index`].
+    ///
+    /// # Panics
+    /// When there is none, as a slice would.
+    pub fn transaction(&self, index: usize) -> Transaction<'_> {
+        Transaction { batch: self, head: &self.transactions[index], index }
     }
 
     pub fn events(&self) -> impl ExactSizeIterator<Item = Event<'_>> {
         self.heads.iter().map(|head| self.event(head))
+    }
+
+    /// The event of this index; None behind the last.
+    pub fn get(&self, index: usize) -> Option<Event<'_>> {
+        self.heads.get(index).map(|head| self.event(head))
     }
 
     fn event<'a>(&'a self, head: &Head) -> Event<'a> {
@@ -167,8 +180,7 @@ impl Batch {
             Operation::Truncate => Change::Truncate,
             Operation::Message => Change::Message(row(head.first)),
         };
-        let transaction =
-            Transaction { batch: self, head: &self.transactions[head.transaction as usize] };
+        let transaction = self.transaction(head.transaction as usize);
         let Head { at, order, table_order, .. } = *head;
         Event { table, transaction, change, at, order, table_order }
     }

@@ -59,9 +59,15 @@ impl Change<'_> {
 pub struct Transaction<'a> {
     pub(super) batch: &'a Batch,
     pub(super) head: &'a TransactionHead,
+    pub(super) index: usize,
 }
 
 impl<'a> Transaction<'a> {
+    /// Ordinal among the batch's transactions, from 0.
+    pub fn index(&self) -> usize {
+        self.index
+    }
+
     /// The source's own name of the transaction (xid, GTID); unique together with the position.
     pub fn id(&self) -> &'a str {
         let (start, length) = self.head.id;
