@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::program;
-use crate::stack::processes::DIES_WITH_PARENT;
+use crate::stack::processes::dies_with_parent;
 use crate::trouble::Result;
 
 /// The oldest Java that Kafka 4 runs on.
@@ -20,7 +20,7 @@ pub(crate) fn version() -> Option<u32> {
 
 /// A command line for a server: `heap` in MiB, then whatever follows `java`.
 pub(crate) fn server(heap: u32, arguments: &[String]) -> Vec<String> {
-    let mut words: Vec<String> = DIES_WITH_PARENT.map(str::to_owned).to_vec();
+    let mut words = dies_with_parent();
     words.push("java".to_owned());
     words.extend([format!("-Xmx{heap}m"), "-XX:+ExitOnOutOfMemoryError".to_owned()]);
     words.extend_from_slice(arguments);

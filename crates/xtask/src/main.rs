@@ -19,6 +19,7 @@ mod cache;
 mod certificates;
 mod checks;
 mod connect;
+mod demo;
 mod http;
 mod java;
 mod kafka;
@@ -42,7 +43,8 @@ struct Mode {
     run: fn(Arguments) -> Result<()>,
 }
 
-const MODES: [Mode; 3] = [
+const MODES: [Mode; 4] = [
+    Mode { name: "demo", usage: demo::USAGE, run: demo::run },
     Mode { name: "test", usage: checks::USAGE, run: checks::run },
     Mode { name: "tidy", usage: tidy::USAGE, run: tidy::run },
     Mode { name: "stack", usage: stack_commands::USAGE, run: stack_commands::run },

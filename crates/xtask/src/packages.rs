@@ -365,3 +365,89 @@ fn is_elf(path: &Path) -> bool {
     fs::File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok()
         && &magic == b"\x7fELF"
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DEBIAN: &str = "ID=debian\nVERSION_CODENAME=bookworm\n";
+    const UBUNTU: &str = "ID=ubuntu\nVERSION_CODENAME=noble\n";
+
+    #[test]
+    fn the_archive_is_the_one_the_machine_has() {
+        for (os, sources, archive, security) in [
+            (
+                DEBIAN,
+                "Types: deb\nURIs: http://mirror/debian\nURIs: http://mirror/debian-security\n",
+                "http://mirror/debian",
+                true,
+            ),
+            (DEBIAN, "deb http://mirror/debian bookworm main", "http://mirror/debian", false),
+            (
+                DEBIAN,
+                "deb [arch=amd64 signed-by=/k] http://mirror/debian/ bookworm main",
+                "http://mirror/debian/",
+                false,
+            ),
+            (
+                DEBIAN,
+                "deb http://elsewhere/tools x main\ndeb http://mirror/debian bookworm main",
+                "http://mirror/debian",
+                false,
+            ),
+            (
+                UBUNTU,
+                "URIs: http://mirror/ubuntu/ \nURIs: http://security.mirror/ubuntu/",
+                "http://mirror/ubuntu/",
+                true,
+            ),
+        ] {
+            let machine = Machine::from_text(os, sources).unwrap();
+            assert_eq!(
+                (machine.archive.as_str(), machine.security.is_some()),
+                (archive, security),
+                "{sources}"
+            );
+        }
+        assert!(Machine::from_text(DEBIAN, "# nothing").is_err());
+    }
+
+    #[test]
+    fn a_version_is_looked_for_where_it_is_and_then_in_the_machines_own_release() {
+        for (os, version, suites) in [
+            (DEBIAN, 18, &["sid", "bookworm"][..]),
+            (DEBIAN, 17, &["trixie", "bookworm"]),
+            (DEBIAN, 15, &["bookworm"]),
+            (DEBIAN, 16, &["bookworm"]),
+            (UBUNTU, 18, &["noble"]),
+        ] {
+            let machine =
+                Machine::from_text(os, "deb http://mirror/x y main\nURIs: http://security/x")
+                    .unwrap();
+            let releases = machine.releases(version);
+            assert_eq!(
+                releases.iter().map(|release| release.suite.as_str()).collect::<Vec<_>>(),
+                suites
+            );
+            let with_security =
+                |release: &Release| release.sources.iter().any(|line| line.contains("-security"));
+            assert!(
+                releases.iter().all(|release| with_security(release) == (release.suite != "sid"))
+            );
+        }
+    }
+
+    #[test]
+    fn only_what_a_server_needs_is_taken() {
+        let wanted = ["postgresql-18".to_owned()];
+        for (line, taken) in [
+            ("Inst libc6 (2.43-1 Debian:unstable [amd64])", Some("libc6=2.43-1")),
+            ("Inst postgresql-18 (18.6-1 Debian:unstable [amd64])", Some("postgresql-18=18.6-1")),
+            ("Inst perl (5.42 Debian:unstable [amd64])", None),
+            ("Inst libperl5.42 (5.42 Debian:unstable [amd64])", None),
+            ("Conf libc6 (2.43-1 Debian:unstable [amd64])", None),
+        ] {
+            assert_eq!(installed(line, &wanted).as_deref(), taken, "{line}");
+        }
+    }
+}

@@ -7,6 +7,8 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -53,17 +55,18 @@ pub(crate) fn variable(what: &str) -> String {
     format!("AFTERIMAGE_STACK_{what}")
 }
 
-/// A stack that is up. Dropped, it goes down, unless it was kept or is somebody else's.
+/// A stack that is up. Dropped, it goes down, unless it was kept.
 pub(crate) struct Stack {
     pub(crate) addresses: Addresses,
-    running: Option<(Control, Lifeline)>,
+    site: Site,
+    _lifeline: Lifeline,
 }
 
-/// A stack being brought up: its supervisor lives, its directory is there.
+/// Where a stack is: its supervisor lives, its directory is there.
 pub(crate) struct Site {
     pub(crate) directory: PathBuf,
     pub(crate) control: Control,
-    ports: std::sync::Mutex<Vec<u16>>,
+    ports: Mutex<Vec<u16>>,
 }
 
 impl Site {
@@ -75,6 +78,24 @@ impl Site {
 
     pub(crate) fn log(&self, service: &str) -> PathBuf {
         self.directory.join(format!("{service}.log"))
+    }
+
+    /// How a service ended, if it has.
+    pub(crate) fn ended(&self, service: &str) -> Result<Option<String>> {
+        Ok(self.control.status()?.remove(service).and_then(|(_, ended)| ended))
+    }
+
+    /// Asks a service to end and gives it `patience`; the supervisor kills what is late.
+    pub(crate) fn finish(&self, service: &str, patience: Duration) -> Result<()> {
+        if self.ended(service)?.is_some() {
+            return Ok(());
+        }
+        self.control.signal(service, "TERM")?;
+        let deadline = Instant::now() + patience;
+        while self.ended(service)?.is_none() && Instant::now() < deadline {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
     }
 }
 
@@ -108,15 +129,14 @@ impl Stack {
     /// Brings a stack up for the runner: it ends with the runner, however that ends.
     pub(crate) fn up(request: &Request, steps: Steps) -> Result<Stack> {
         let provider = Provider::choose()?;
-        if provider == Provider::Environment {
-            return Ok(Stack { addresses: environment::addresses()?, running: None });
-        }
         check_name(&request.name)?;
         if provider == Provider::Processes {
             preconditions::ensure(&preconditions::of_stack(request), steps)?;
         }
         sweep()?;
         let directory = directory(&request.name)?;
+        // Held until the state is written: a directory without a supervisor and without this lock is a dead one's.
+        let _lock = cache::lock(&directory)?;
         if Control::of(&request.name)?.answers() {
             return Err(Trouble(format!("a stack named '{}' is up already", request.name)));
         }
@@ -126,34 +146,33 @@ impl Stack {
         fs::create_dir_all(&directory).doing(directory.display())?;
         let (control, lifeline, mut ports) = supervisor::launch(&request.name, &directory)?;
         ports.reverse();
-        let site =
-            Site { directory, control: control.clone(), ports: std::sync::Mutex::new(ports) };
+        let site = Site { directory, control, ports: Mutex::new(ports) };
         let mut addresses = match provider {
+            Provider::Environment => environment::addresses()?,
             Provider::Compose => compose::up(request, &site, steps)?,
-            Provider::Processes | Provider::Environment => processes::up(request, &site, steps)?,
+            Provider::Processes => processes::up(request, &site, steps)?,
         };
         addresses.insert(variable("NAME"), request.name.clone());
         addresses.insert(variable("LOGS"), site.directory.display().to_string());
         let state = json!({"provider": format!("{provider:?}"), "addresses": addresses});
         let file = site.directory.join("state.json");
         fs::write(&file, format!("{state:#}\n")).doing(file.display())?;
-        Ok(Stack { addresses, running: Some((control, lifeline)) })
+        Ok(Stack { addresses, site, _lifeline: lifeline })
     }
 
     /// Leaves the stack running when the runner ends.
     pub(crate) fn keep(self) -> Result<Addresses> {
-        if let Some((control, _)) = &self.running {
-            control.detach()?;
-        }
+        self.site.control.detach()?;
         Ok(self.addresses)
     }
 
     /// Takes the stack down and waits until it is gone.
     pub(crate) fn down(self) -> Result<()> {
-        match &self.running {
-            Some((control, _)) => control.end(),
-            None => Ok(()),
-        }
+        self.site.control.end()
+    }
+
+    pub(crate) fn site(&self) -> &Site {
+        &self.site
     }
 }
 
@@ -207,10 +226,11 @@ pub(crate) fn names() -> Result<Vec<String>> {
 /// Removes what stacks left behind whose supervisor was killed.
 fn sweep() -> Result<()> {
     for name in names()? {
-        // A directory without a state may be one that is just being brought up by another run.
-        let dir = directory(&name)?;
-        if dir.join("state.json").exists() && !Control::of(&name)?.answers() {
-            let _ = fs::remove_dir_all(&dir);
+        let directory = directory(&name)?;
+        // Somebody who is just bringing it up holds the lock.
+        let Some(_lock) = cache::try_lock(&directory)? else { continue };
+        if !Control::of(&name)?.answers() {
+            let _ = fs::remove_dir_all(&directory);
         }
     }
     Ok(())

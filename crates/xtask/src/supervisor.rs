@@ -37,7 +37,7 @@ pub(crate) const PORTS: u16 = 16;
 const PORTS_FIRST: u16 = 20_000;
 const BLOCKS: u16 = 700;
 /// How long a server may take to end by itself before it is killed.
-const END_PATIENCE: Duration = Duration::from_secs(5);
+const END_PATIENCE: Duration = Duration::from_secs(3);
 
 /// A server to be run: what, how, where its output goes and how it ends.
 pub(crate) struct Service {
