@@ -57,7 +57,7 @@ pub struct Policy {
 #[derive(Debug, thiserror::Error)]
 pub enum HandshakeError {
     #[error("the server refuses the connection")]
-    Server(#[source] ServerError),
+    Server(#[source] Box<ServerError>),
     #[error("the server asks for a password and none is configured")]
     PasswordMissing,
     #[error("the server asks for {method} authentication, which is not allowed here: {why}")]
@@ -182,7 +182,7 @@ impl Handshake {
             tag::ERROR_RESPONSE => {
                 let error = ServerError::decode(body)
                     .map_err(|source| HandshakeError::Malformed { tag, source })?;
-                return Err(HandshakeError::Server(error));
+                return Err(HandshakeError::Server(Box::new(error)));
             }
             tag::NOTICE_RESPONSE => return Ok(None),
             _ => {}

@@ -224,7 +224,7 @@ fn handshake_error(
     address: &Address,
     error: HandshakeError,
 ) -> ConnectError {
-    let server: ServerError = match error {
+    let server: Box<ServerError> = match error {
         HandshakeError::Server(server) => server,
         source => return ConnectError::Handshake { address: address.clone(), source },
     };

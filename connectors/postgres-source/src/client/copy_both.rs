@@ -113,10 +113,10 @@ impl CopyBoth {
 
     /// Puts the waiting update behind what is being sent, if not too much is; true when something is to be sent.
     fn queue(&mut self) -> bool {
-        if self.wire.output.len() < QUEUED_BYTES_MAX {
-            if let Some(update) = self.update.take() {
-                update.encode(&mut self.wire.output);
-            }
+        if self.wire.output.len() < QUEUED_BYTES_MAX
+            && let Some(update) = self.update.take()
+        {
+            update.encode(&mut self.wire.output);
         }
         !self.wire.output.is_empty()
     }
@@ -142,7 +142,7 @@ impl CopyBoth {
             tag::ERROR_RESPONSE => {
                 let error = ServerError::decode(body)
                     .map_err(|source| SessionError::Malformed { tag, source })?;
-                Err(SessionError::Server(error))
+                Err(SessionError::Server(Box::new(error)))
             }
             _ => Err(SessionError::Unexpected { tag, during: DURING }),
         }

@@ -23,7 +23,7 @@ enum Progress {
     Done,
     /// CommandComplete.
     Complete,
-    Failed(ServerError),
+    Failed(Box<ServerError>),
     /// ReadyForQuery.
     Ended,
 }
@@ -81,7 +81,7 @@ impl CopyOut<'_> {
             (Progress::Data | Progress::Done, tag::ERROR_RESPONSE) => {
                 let error = ServerError::decode(body)
                     .map_err(|source| SessionError::Malformed { tag, source })?;
-                Progress::Failed(error)
+                Progress::Failed(Box::new(error))
             }
             (Progress::Complete, tag::READY_FOR_QUERY) => {
                 self.client.answering = false;

@@ -32,18 +32,18 @@ pub enum ConnectError {
     #[error("the TLS handshake with {address} failed")]
     Tls { address: Address, source: io::Error },
     #[error("user name or password are wrong for user {user:?}")]
-    Credentials { user: String, source: ServerError },
+    Credentials { user: String, source: Box<ServerError> },
     /// `pg_hba.conf` has no line for us; `line` is one that would do.
     #[error("pg_hba.conf of the server lets nobody in from here: a line like `{line}` is missing")]
-    HostEntryMissing { line: String, source: ServerError },
+    HostEntryMissing { line: String, source: Box<ServerError> },
     #[error("database {database:?} does not exist")]
-    DatabaseMissing { database: String, source: ServerError },
+    DatabaseMissing { database: String, source: Box<ServerError> },
     /// `max_connections`, `max_wal_senders` or a limit of the role or the database.
     #[error("the server has no connection left")]
-    TooManyConnections { source: ServerError },
+    TooManyConnections { source: Box<ServerError> },
     /// It is starting up, shutting down or recovering.
     #[error("the server takes no connections now")]
-    NotNow { source: ServerError },
+    NotNow { source: Box<ServerError> },
     #[error("the start of a session failed at {address}")]
     Handshake { address: Address, source: HandshakeError },
     /// The connection broke, or the first statements of the session failed.
@@ -129,7 +129,7 @@ pub enum TlsSetupError {
 pub enum SessionError {
     /// The statement failed; the session goes on unless the severity is FATAL.
     #[error("the server refused")]
-    Server(#[source] ServerError),
+    Server(#[source] Box<ServerError>),
     #[error("the server closed the connection {during}")]
     Closed { during: &'static str },
     #[error("the connection broke")]

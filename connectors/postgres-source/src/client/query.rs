@@ -129,7 +129,7 @@ impl Client {
     /// What an ErrorResponse says, after everything up to ReadyForQuery has been read, so that the session can go on.
     pub(super) async fn failed(&mut self, body: &[u8]) -> SessionError {
         let error = match ServerError::decode(body) {
-            Ok(error) => SessionError::Server(error),
+            Ok(error) => SessionError::Server(Box::new(error)),
             Err(source) => return SessionError::Malformed { tag: tag::ERROR_RESPONSE, source },
         };
         // after a fatal error there is nothing more; what the server said is worth more than how it hung up
