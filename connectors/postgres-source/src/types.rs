@@ -26,7 +26,8 @@ use std::sync::Arc;
 
 use change::{Kind, RowWriter};
 
-pub use catalog::{TypeCatalog, TypeClass, TypeInfo};
+pub use catalog::{TypeCatalog, TypeClass, TypeInfo, is_unknown};
+pub(crate) use temporal::clock;
 
 /// A column's meaning and the way its cells are read.
 #[derive(Debug, Clone, PartialEq)]

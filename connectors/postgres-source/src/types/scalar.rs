@@ -208,10 +208,11 @@ pub(super) fn bit_binary(value: &[u8], row: &mut RowWriter<'_>) -> Result<(), Ce
 
 /// `(x,y)`
 pub(super) fn point_text(value: &[u8], row: &mut RowWriter<'_>) -> Result<(), CellError> {
-    let parsed = value.strip_prefix(b"(").and_then(|rest| rest.strip_suffix(b")")).and_then(|rest| {
-        let comma = rest.iter().position(|byte| *byte == b',')?;
-        Some((parse_float(&rest[..comma])?, parse_float(&rest[comma + 1..])?))
-    });
+    let parsed =
+        value.strip_prefix(b"(").and_then(|rest| rest.strip_suffix(b")")).and_then(|rest| {
+            let comma = rest.iter().position(|byte| *byte == b',')?;
+            Some((parse_float(&rest[..comma])?, parse_float(&rest[comma + 1..])?))
+        });
     let (x, y) = parsed.ok_or(CellError::Malformed("point"))?;
     row.point(x, y);
     Ok(())
@@ -219,9 +220,8 @@ pub(super) fn point_text(value: &[u8], row: &mut RowWriter<'_>) -> Result<(), Ce
 
 pub(super) fn point_binary(value: &[u8], row: &mut RowWriter<'_>) -> Result<(), CellError> {
     let both: [u8; 16] = fixed(value, "point")?;
-    let [x, y] = [0, 8].map(|start| {
-        f64::from_be_bytes(both[start..start + 8].try_into().expect("8 of 16 bytes"))
-    });
+    let [x, y] = [0, 8]
+        .map(|start| f64::from_be_bytes(both[start..start + 8].try_into().expect("8 of 16 bytes")));
     row.point(x, y);
     Ok(())
 }
