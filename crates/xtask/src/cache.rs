@@ -74,22 +74,12 @@ pub(crate) fn entry(dir: &Path, make: impl FnOnce() -> Result<()>) -> Result<()>
 
 /// Waits for the lock beside `dir`; dropped, it is free again.
 pub(crate) fn lock(dir: &Path) -> Result<File> {
-    let file = lock_file(dir)?;
-    file.lock().doing(dir.display())?;
-    Ok(file)
-}
-
-/// The lock beside `dir`, if nobody has it.
-pub(crate) fn try_lock(dir: &Path) -> Result<Option<File>> {
-    let file = lock_file(dir)?;
-    Ok(file.try_lock().is_ok().then_some(file))
-}
-
-fn lock_file(dir: &Path) -> Result<File> {
     let name = format!("{}.lock", dir.file_name().unwrap_or_default().to_string_lossy());
     let path = dir.with_file_name(name);
     if let Some(parent) = path.parent() {
         fs::create_dir_all(parent).doing(parent.display())?;
     }
-    File::create(&path).doing(path.display())
+    let file = File::create(&path).doing(path.display())?;
+    file.lock().doing(path.display())?;
+    Ok(file)
 }

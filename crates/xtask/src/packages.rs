@@ -149,7 +149,7 @@ fn addresses(line: &str) -> Vec<&str> {
     if line.starts_with("deb ") { words.take(1).collect() } else { words.collect() }
 }
 
-/// The private index of one release, refreshed.
+/// The private index of one release, refreshed; it goes when it is dropped, since it would be refreshed anyway.
 pub(crate) struct Index {
     directory: PathBuf,
     _lock: fs::File,
@@ -205,6 +205,12 @@ impl Index {
         let mut command = Command::new(program);
         command.env("APT_CONFIG", self.directory.join("apt.conf")).env("LC_ALL", "C");
         command
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir_all(&self.directory);
     }
 }
 

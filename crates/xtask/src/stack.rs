@@ -5,8 +5,9 @@
 //! distribution's packages and Maven's jars as plain processes). The first that applies is taken.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::PathBuf;
+use std::fs::{self, File};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -46,6 +47,9 @@ impl Default for Request {
         }
     }
 }
+
+/// Held, in a stack's directory, by whoever is bringing it up.
+const LOCK: &str = "lock";
 
 /// Names and values as they are handed to programs: `AFTERIMAGE_STACK_KAFKA` and so on.
 pub(crate) type Addresses = BTreeMap<String, String>;
@@ -136,14 +140,10 @@ impl Stack {
         sweep()?;
         let directory = directory(&request.name)?;
         // Held until the state is written: a directory without a supervisor and without this lock is a dead one's.
-        let _lock = cache::lock(&directory)?;
+        let _lock = claim(&directory)?;
         if Control::of(&request.name)?.answers() {
             return Err(Trouble(format!("a stack named '{}' is up already", request.name)));
         }
-        if directory.exists() {
-            fs::remove_dir_all(&directory).doing(directory.display())?;
-        }
-        fs::create_dir_all(&directory).doing(directory.display())?;
         let (control, lifeline, mut ports) = supervisor::launch(&request.name, &directory)?;
         ports.reverse();
         let site = Site { directory, control, ports: Mutex::new(ports) };
@@ -228,12 +228,27 @@ fn sweep() -> Result<()> {
     for name in names()? {
         let directory = directory(&name)?;
         // Somebody who is just bringing it up holds the lock.
-        let Some(_lock) = cache::try_lock(&directory)? else { continue };
-        if !Control::of(&name)?.answers() {
+        let free = File::create(directory.join(LOCK)).is_ok_and(|file| file.try_lock().is_ok());
+        if free && !Control::of(&name)?.answers() {
             let _ = fs::remove_dir_all(&directory);
         }
     }
     Ok(())
+}
+
+/// Makes the directory, empty, and locks it. The lock goes with the directory, so having it is not enough: while we waited
+/// for it the directory may have been removed, and then the next one is to be locked.
+fn claim(directory: &Path) -> Result<File> {
+    let path = directory.join(LOCK);
+    loop {
+        fs::create_dir_all(directory).doing(directory.display())?;
+        let Ok(file) = File::create(&path) else { continue };
+        file.lock().doing(path.display())?;
+        let own = file.metadata().doing(path.display())?.ino();
+        if fs::metadata(&path).is_ok_and(|now| now.ino() == own) {
+            return Ok(file);
+        }
+    }
 }
 
 fn stacks() -> Result<PathBuf> {
