@@ -11,6 +11,16 @@ pub trait Position:
 {
     /// Everything before `other` is before `self` too; a position covers itself.
     fn covers(&self, other: &Self) -> bool;
+
+    /// In the source's own words, for people: one line, no secrets.
+    fn text(&self) -> String {
+        format!("{self:?}")
+    }
+
+    /// Bytes of log between the two, where positions can tell; None: unknown.
+    fn bytes_since(&self, _earlier: &Self) -> Option<u64> {
+        None
+    }
 }
 
 /// What a restart needs to know once a batch, and all before it, is durable.

@@ -28,6 +28,11 @@ pub trait Source: Send {
     /// Connects, and compares what is stored with what the server has: another server, a gap in the log, a position
     /// the server never had, a slot without a stored intent (`orphan`). Before any write, and without one.
     /// Returns the identity to store from now on.
+    ///
+    /// `stored` is None unless an intent or a position is stored. While a cut transaction is open in it, the source
+    /// keeps to the stored options that change which rows the server sends, returns those, and ends its stream with
+    /// [`Stopped::Reopen`] behind that transaction if the configured ones differ. May be called again at any time
+    /// after a failure or a cancelled call: it begins anew.
     fn open(
         &mut self,
         stored: Option<&Stored<Self::Position>>,
@@ -42,6 +47,10 @@ pub trait Source: Send {
     ///
     /// `stream`: all tables that are to be followed from here on (the publication). `copy`: those to be read, with how
     /// far each has come. The stream must be stopped at a commit when a later pin is taken.
+    ///
+    /// Of a table with chunks the source keeps all bounds and what is done, unless the table's object or storage is
+    /// another one now: then it cuts the table anew, with nothing done. A table without chunks is to be cut. (The
+    /// engine takes the chunks out of a table that has holes.) The engine checks the answer.
     fn pin(
         &mut self,
         pin: Pin,
@@ -90,6 +99,12 @@ pub trait Snapshot: Send {
     /// The next rows and whose they are; None when this reader has no more to do. A chunk is told to be done only
     /// when the server has said that it ended.
     fn next(&mut self) -> impl Future<Output = Result<Option<(Batch, ChunkMark)>, Failure>> + Send;
+
+    /// About how many bytes this reader will read, as [`ChunkMark::bytes`] counts them; readers that share their work
+    /// share the sum in any way. For people only.
+    fn of_bytes(&self) -> Option<u64> {
+        None
+    }
 }
 
 /// Why a stream ended by itself.
@@ -97,8 +112,11 @@ pub trait Snapshot: Send {
 pub enum Stopped {
     /// `until` was reached and marked.
     Reached,
-    /// The set of captured tables is no longer what it was: ask again.
+    /// The set of captured tables is no longer what it was: ask again. Said only behind a commit mark.
     TablesChanged,
+    /// The transaction that was open in the stored state has ended, and with it what bound the source to the stored
+    /// options: begin again from the stored position. Said only behind a commit mark.
+    Reopen,
 }
 
 impl TableState {

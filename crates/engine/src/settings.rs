@@ -2,6 +2,8 @@ use std::time::Duration;
 
 use rand::rngs::StdRng;
 
+use crate::mutant::Mutant;
+
 /// How a connector runs. Everything has a default but the source of chance.
 #[derive(Debug)]
 pub struct Settings {
@@ -11,6 +13,8 @@ pub struct Settings {
     pub backoff: Backoff,
     /// Names copies and spreads retries; seeded by the caller so that a run can be repeated.
     pub rng: StdRng,
+    #[cfg(feature = "mutants")]
+    pub mutant: Option<Mutant>,
 }
 
 impl Settings {
@@ -21,7 +25,21 @@ impl Settings {
             limits: Limits::default(),
             backoff: Backoff::default(),
             rng,
+            #[cfg(feature = "mutants")]
+            mutant: None,
         }
+    }
+
+    /// Whether a rule is left out on purpose; never in what is delivered.
+    #[cfg(feature = "mutants")]
+    pub(crate) fn is(&self, mutant: Mutant) -> bool {
+        self.mutant == Some(mutant)
+    }
+
+    #[cfg(not(feature = "mutants"))]
+    #[expect(clippy::unused_self, reason = "as with the feature")]
+    pub(crate) fn is(&self, _: Mutant) -> bool {
+        false
     }
 }
 
@@ -57,14 +75,13 @@ pub struct Limits {
     pub transaction_age: Duration,
     /// A source transaction that is open in the sink for this long is cut: half of the sink's own time-out.
     pub cut_after: Duration,
-    /// Idle stretches of log are committed this often, or behind so many bytes of log as the source counts them.
+    /// A position that moves without rows is stored this often, or behind so much log.
     pub idle_commit: Duration,
+    pub idle_bytes: u64,
     /// An idle mark that the server waits for is committed at once, but not more often than this.
     pub urgent_commit: Duration,
-    /// The captured tables are asked for this often while streaming; zero: only when the source says so.
-    pub tables_poll: Duration,
-    /// After a stop signal: how long the running transaction may take to end.
-    pub stop_within: Duration,
+    /// A transaction of copied rows is closed at the latest after this long.
+    pub copy_age: Duration,
 }
 
 impl Default for Limits {
@@ -76,9 +93,9 @@ impl Default for Limits {
             transaction_age: Duration::from_millis(50),
             cut_after: Duration::from_secs(30),
             idle_commit: Duration::from_secs(10),
+            idle_bytes: 16 << 20,
             urgent_commit: Duration::from_secs(1),
-            tables_poll: Duration::ZERO,
-            stop_within: Duration::from_secs(20),
+            copy_age: Duration::from_secs(1),
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use change::TableName;
+use change::{Batch, TableName};
+use connector::{ChunkMark, Failure};
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -20,6 +21,8 @@ pub struct Status {
     /// Commit time, by the source's clock, of the last transaction that was made durable: microseconds since 1970
     /// UTC. The lag is the wall clock minus this, while rows arrive.
     pub committed_at: Option<i64>,
+    /// As `committed_at`, handed to the sink and not durable yet.
+    pub written_at: Option<i64>,
     pub counters: Counters,
 }
 
@@ -77,7 +80,7 @@ pub struct Counters {
     pub commits: u64,
     /// Source transactions cut by the time limit.
     pub cuts: u64,
-    pub restarts: u64,
+    pub retries: u64,
 }
 
 #[derive(Debug)]
@@ -93,13 +96,14 @@ pub fn status() -> (StatusSender, StatusReceiver) {
         last_commit: None,
         position: None,
         committed_at: None,
+        written_at: None,
         counters: Counters::default(),
     });
     (StatusSender(sender), receiver)
 }
 
 impl StatusSender {
-    pub(crate) fn update(&self, change: impl FnOnce(&mut Status)) {
+    fn update(&self, change: impl FnOnce(&mut Status)) {
         self.0.send_modify(change);
     }
 
@@ -107,12 +111,65 @@ impl StatusSender {
         self.update(|status| status.phase = phase);
     }
 
+    pub(crate) fn current(&self) -> Phase {
+        self.0.borrow().phase.clone()
+    }
+
     pub(crate) fn doing(&self, doing: Doing) {
-        self.update(|status| {
-            if status.doing != doing {
+        self.0.send_if_modified(|status| {
+            let is_new = status.doing != doing;
+            if is_new {
                 status.doing = doing;
                 status.doing_since = Instant::now();
             }
+            is_new
         });
+    }
+
+    pub(crate) fn waiting(&self, failure: &Failure, next_try: Instant) {
+        let reason = failure.source.to_string().into();
+        self.update(|status| {
+            status.phase = Phase::Waiting { code: failure.code, reason, next_try };
+            status.doing = Doing::Pausing;
+            status.doing_since = Instant::now();
+            status.counters.retries += 1;
+        });
+    }
+
+    pub(crate) fn stored(&self, position: String) {
+        self.update(|status| status.position = Some(position.into()));
+    }
+
+    pub(crate) fn committed(&self) {
+        self.update(|status| {
+            status.last_commit = Some(Instant::now());
+            status.counters.commits += 1;
+            if let Some(at) = status.written_at.take() {
+                status.committed_at = Some(at);
+            }
+        });
+    }
+
+    pub(crate) fn streamed(&self, batch: &Batch) {
+        let ended = batch.transactions().filter(|transaction| transaction.end().is_some()).count();
+        let last = batch.transactions().last().map(|transaction| transaction.committed_at());
+        self.update(|status| {
+            status.written_at = last.or(status.written_at);
+            let counters = &mut status.counters;
+            counters.changes += batch.len() as u64;
+            counters.transactions += ended as u64;
+            counters.bytes += batch.size() as u64;
+        });
+    }
+
+    pub(crate) fn copied(&self, mark: &ChunkMark) {
+        self.update(|status| {
+            status.counters.rows_copied += mark.rows;
+            status.counters.bytes += mark.bytes;
+        });
+    }
+
+    pub(crate) fn cut(&self) {
+        self.update(|status| status.counters.cuts += 1);
     }
 }
