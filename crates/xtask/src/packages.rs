@@ -391,6 +391,12 @@ mod tests {
             (DEBIAN, "deb http://mirror/debian bookworm main", "http://mirror/debian", false),
             (
                 DEBIAN,
+                "deb http://security.mirror/debian x main\ndeb http://mirror/debian y main",
+                "http://mirror/debian",
+                true,
+            ),
+            (
+                DEBIAN,
                 "deb [arch=amd64 signed-by=/k] http://mirror/debian/ bookworm main",
                 "http://mirror/debian/",
                 false,

@@ -75,12 +75,15 @@ fn lives(pid: u32) -> bool {
     state.is_some_and(|state| state != 'Z')
 }
 
-/// Waits, without a limit of its own, for what has to come.
+/// Waits for what has to come, long enough for any machine; what does not come fails instead of hanging.
+#[track_caller]
 #[expect(clippy::disallowed_methods, reason = "real processes end in real time")]
 fn until(holds: impl Fn() -> bool) {
-    while !holds() {
+    let came = (0..12_000).any(|_| {
         std::thread::sleep(Duration::from_millis(5));
-    }
+        holds()
+    });
+    assert!(came);
 }
 
 #[test]
@@ -97,7 +100,10 @@ fn the_runner_is_gone_and_so_are_the_servers() {
 #[test]
 fn a_server_that_does_not_want_to_end_is_killed() {
     let mut stack = supervised("stubborn");
-    let pid = stack.start("stubborn", &["sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"]);
+    let deaf = stack.directory.join("deaf");
+    let script = format!("trap '' TERM; touch '{}'; while :; do sleep 0.05; done", deaf.display());
+    let pid = stack.start("stubborn", &["sh", "-c", &script]);
+    until(|| deaf.exists());
     stack.close_lifeline();
     stack.child.wait().unwrap();
     assert!(!lives(pid));
