@@ -72,7 +72,7 @@ impl<'a> CopyRow<'a> {
 }
 
 /// Iterates over the columns of a [`CopyRow`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct CopyCells<'a> {
     rest: &'a [u8],
 }
@@ -102,12 +102,18 @@ enum State {
 }
 
 /// Makes rows of the payloads of CopyData messages.
-#[derive(Debug)]
 pub struct CopyDecoder {
     state: State,
     /// The beginning of a row whose rest has not come yet; empty when a message ends with its row.
     carried: Vec<u8>,
     row_bytes_max: usize,
+}
+
+impl std::fmt::Debug for CopyDecoder {
+    /// How far it is, never what it holds.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CopyDecoder({:?}, {} bytes carried)", self.state, self.carried.len())
+    }
 }
 
 /// What stands at the front of the bytes at hand.

@@ -84,11 +84,18 @@ pub fn take(buffer: &mut BytesMut, max: usize) -> Result<Option<(u8, Bytes)>, Fr
 /// Whole CopyData messages that arrived together, still one piece of memory.
 ///
 /// Made by [`CopyFrames::take`] at the cost of one reference count for all of them; each payload is borrowed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Default)]
 pub struct CopyFrames {
     bytes: Bytes,
     /// Bytes of the messages already returned.
     done: usize,
+}
+
+impl std::fmt::Debug for CopyFrames {
+    /// The size, never the content: it holds values of rows.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "CopyFrames({} bytes)", self.len())
+    }
 }
 
 impl CopyFrames {
@@ -138,7 +145,7 @@ fn first_of(run: &[u8]) -> Option<usize> {
 }
 
 /// The payloads of [`CopyFrames`], borrowed.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Payloads<'a> {
     rest: &'a [u8],
 }

@@ -20,7 +20,7 @@ pub enum ReplicationMessage<'a> {
 }
 
 /// One message of the output plug-in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct XLogData<'a> {
     /// Where this message stands in the log; zero for messages without a place of their own (Relation, Type).
     pub start: Lsn,
@@ -28,6 +28,13 @@ pub struct XLogData<'a> {
     pub end: Lsn,
     pub clock_micros: i64,
     pub data: &'a [u8],
+}
+
+impl std::fmt::Debug for XLogData<'_> {
+    /// With the size of the data only: it holds values of rows.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "XLogData({}, end {}, {} bytes)", self.start, self.end, self.data.len())
+    }
 }
 
 /// The server is alive and has sent everything up to `end`.

@@ -3,7 +3,7 @@
 use crate::cursor::{Cursor, Malformed};
 
 /// One row as it came. Its count and every length were checked when it was decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct Tuple<'a> {
     count: u16,
     cells: &'a [u8],
@@ -28,6 +28,13 @@ impl std::fmt::Debug for TupleCell<'_> {
             TupleCell::Text(value) => write!(f, "Text({} bytes)", value.len()),
             TupleCell::Binary(value) => write!(f, "Binary({} bytes)", value.len()),
         }
+    }
+}
+
+impl std::fmt::Debug for Tuple<'_> {
+    /// The cells' kinds and sizes, never the values.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.columns()).finish()
     }
 }
 
@@ -88,7 +95,7 @@ impl<'a> IntoIterator for Tuple<'a> {
 }
 
 /// Iterates over the columns of a [`Tuple`].
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct TupleCells<'a> {
     left: u16,
     rest: &'a [u8],
