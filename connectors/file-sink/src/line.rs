@@ -26,6 +26,7 @@ mod tests {
             key: key.map(str::as_bytes),
             value: value.map(str::as_bytes),
             header: None,
+            every_partition: false,
         };
         push(&mut out, topic, &message);
         let line = String::from_utf8(out).expect("lines are UTF-8");

@@ -1,9 +1,23 @@
-use std::error::Error;
-use std::fmt;
-use std::ops::Range;
+//! From a batch to messages.
+//!
+//! Every version of a table (an `Arc<Table>` of its own) is compiled once; versions that are equal share their plans.
+//! The address of the `Arc` finds the plan, which is safe because the plan keeps the `Arc` alive.
+
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use change::{Batch, TableName};
+use change::{Batch, Change, Event, Origin, Table, TableName, Transaction, TransactionEnd};
+use foldhash::fast::RandomState;
+
+use crate::conversion::Scratch;
+use crate::encoded::{Cursor, Encoded, Entry};
+use crate::encoder::{Encoder, PlanId, Request, Role};
+use crate::error::{EncodeError, PipelineError};
+use crate::schema::{Image, Part, Schema};
+use crate::scope::{Scope, Tally};
+use crate::shape::Frame;
+use crate::task::{Task, Writer, scope};
+use crate::{Absent, Settings, Shape, names};
 
 /// Index into [`Pipeline::topics`]; stable for the life of the pipeline.
 pub type TopicIndex = usize;
@@ -28,75 +42,243 @@ pub enum TopicKind {
 
 /// Shape, topics, keys and encoder of one connector.
 pub struct Pipeline {
+    frame: Frame,
+    settings: Settings,
+    encoder: Box<dyn Encoder>,
     topics: Vec<Topic>,
+    /// By name: whose topic it is.
+    by_name: HashMap<Arc<str>, TopicIndex, RandomState>,
+    /// By name as schemas have it.
+    by_adjusted: HashMap<String, TopicIndex, RandomState>,
+    /// Schema ids that keys carry, by topic.
+    pinned: HashMap<Arc<str>, u32, RandomState>,
+    plans: Vec<TablePlan>,
+    by_table: HashMap<Arc<Table>, usize, RandomState>,
+    /// Every `Arc` seen, by address.
+    by_address: HashMap<usize, (Arc<Table>, usize), RandomState>,
+    transaction: Option<Plans>,
+    scratch: Scratch,
+    tally: Tally,
+    counts: Counts,
 }
 
-impl fmt::Debug for Pipeline {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+/// What did not become a message, or not as it was, since the pipeline was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// TRUNCATEs seen, whether written or not.
+    pub truncates: u64,
+    /// Cells of new rows written as the placeholder.
+    pub placeholders: u64,
+    /// Keys changed to a row with a placeholder: no message tells that row in full.
+    pub incomplete_key_changes: u64,
+    /// NaN and infinities written as null.
+    pub specials: u64,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plans {
+    pub(crate) topic: TopicIndex,
+    pub(crate) key: Option<PlanId>,
+    pub(crate) value: PlanId,
+}
+
+#[derive(Debug)]
+struct TablePlan {
+    plans: Plans,
+    key_columns: Vec<usize>,
+}
+
+impl std::fmt::Debug for Pipeline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Pipeline").field("topics", &self.topics.len()).finish_non_exhaustive()
     }
 }
 
-/// Where in a batch encoding goes on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Cursor {
-    pub(crate) event: usize,
-}
-
-/// Messages over one buffer, reused.
-#[derive(Debug, Default)]
-pub struct Encoded {
-    pub(crate) bytes: Vec<u8>,
-    pub(crate) messages: Vec<Entry>,
-}
-
-#[derive(Debug, Clone)]
-pub(crate) struct Entry {
-    pub(crate) topic: TopicIndex,
-    pub(crate) key: Option<Range<usize>>,
-    pub(crate) value: Option<Range<usize>>,
-    pub(crate) header: Option<(&'static str, Range<usize>)>,
-}
-
-/// One message, ready to be sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Message<'a> {
-    pub topic: TopicIndex,
-    /// None: the table has no key, or the message is about the whole table.
-    pub key: Option<&'a [u8]>,
-    /// None: a tombstone.
-    pub value: Option<&'a [u8]>,
-    /// `__debezium.newkey`, `__debezium.oldkey`.
-    pub header: Option<(&'static str, &'a [u8])>,
-}
-
-impl Encoded {
-    pub fn messages(&self) -> impl ExactSizeIterator<Item = Message<'_>> {
-        let part = |range: &Range<usize>| &self.bytes[range.clone()];
-        self.messages.iter().map(move |entry| Message {
-            topic: entry.topic,
-            key: entry.key.as_ref().map(part),
-            value: entry.value.as_ref().map(part),
-            header: entry.header.as_ref().map(|(name, range)| (*name, part(range))),
-        })
-    }
-}
+/// Addresses remembered at least; beyond, those are forgotten that nobody else holds.
+const ADDRESSES_MIN: usize = 1024;
 
 impl Pipeline {
+    /// `prefix`: the connector's name, first part of every topic's.
+    pub fn new(
+        prefix: &str,
+        origin: Origin,
+        settings: Settings,
+        encoder: Box<dyn Encoder>,
+    ) -> Self {
+        let adjust = encoder.adjusts_names();
+        let frame = Frame { prefix: prefix.into(), origin, decimals: settings.decimals, adjust };
+        Self {
+            frame,
+            settings,
+            encoder,
+            topics: Vec::new(),
+            by_name: HashMap::default(),
+            by_adjusted: HashMap::default(),
+            pinned: HashMap::default(),
+            plans: Vec::new(),
+            by_table: HashMap::default(),
+            by_address: HashMap::default(),
+            transaction: None,
+            scratch: Scratch::default(),
+            tally: Tally::default(),
+            counts: Counts::default(),
+        }
+    }
+
     /// All topics that prepared batches can write to.
     pub fn topics(&self) -> &[Topic] {
         &self.topics
     }
 
+    pub fn counts(&self) -> Counts {
+        Counts {
+            placeholders: self.tally.placeholders.get(),
+            specials: self.tally.specials.get(),
+            ..self.counts
+        }
+    }
+
+    /// The topic that a table's changes go to.
+    pub fn topic_name(&self, table: &TableName) -> String {
+        names::topic(&[&self.frame.prefix, &table.schema, &table.table])
+    }
+
+    /// The schema id that keys of this topic carry; None before its table is prepared, or without a registry.
+    pub fn key_schema_id(&self, topic: TopicIndex) -> Option<u32> {
+        self.pinned.get(&self.topics.get(topic)?.name).copied()
+    }
+
+    /// Says which schema id the keys written so far to the topic of this name carry. An unchanged key keeps it, so that
+    /// its bytes, and with them its partition, stay.
+    pub fn pin_key_schema(&mut self, topic: &str, id: u32) {
+        self.pinned.insert(topic.into(), id);
+    }
+
     /// Makes known all that encoding this batch needs; may ask the registry. Cheap when nothing is new.
     /// Until it succeeds nothing of the batch may be sent.
+    ///
+    /// # Errors
+    /// What the encoder says, and `topic-collision`, `schema-collision`, `field-collision`: two names that become one.
     pub async fn prepare(&mut self, batch: &Batch) -> Result<(), PipelineError> {
-        let _ = batch;
+        for table in batch.tables() {
+            if !self.by_address.contains_key(&address(table)) {
+                self.prepare_table(table).await?;
+            }
+        }
+        if self.settings.transactions && self.transaction.is_none() {
+            self.transaction = Some(self.prepare_transactions().await?);
+        }
         Ok(())
     }
 
+    async fn prepare_table(&mut self, table: &Arc<Table>) -> Result<(), PipelineError> {
+        let plan = match self.by_table.get(table) {
+            Some(plan) => *plan,
+            None => self.compile(table).await?,
+        };
+        let bound = 2 * self.by_table.len() + ADDRESSES_MIN;
+        if self.by_address.len() >= bound {
+            self.by_address.retain(|_, (table, _)| Arc::strong_count(table) > 1);
+        }
+        self.by_address.insert(address(table), (Arc::clone(table), plan));
+        Ok(())
+    }
+
+    async fn compile(&mut self, table: &Arc<Table>) -> Result<usize, PipelineError> {
+        let topic = self.table_topic(table)?;
+        let name = Arc::clone(&self.topics[topic].name);
+        let collision =
+            |source| PipelineError::definite("field-collision", "naming fields", source);
+        let key = self.frame.key(table, &name).map_err(collision)?;
+        let (value, part) = match self.settings.shape {
+            Shape::Debezium => (self.frame.envelope(table, &name), Part::Always),
+            Shape::Row => {
+                let absent = self.settings.absent.unwrap_or(Absent::Stop);
+                (self.frame.row(table, &name, absent), Part::Image(Image::After))
+            }
+        };
+        let value = value.map_err(collision)?;
+        let key = match &key {
+            Some(key) => Some(self.plan(&name, Role::Key, key, Part::Image(Image::Key)).await?),
+            None => None,
+        };
+        let value = self.plan(&name, Role::Value, &value, part).await?;
+        self.topics[topic].keyed = key.is_some();
+        let plans = Plans { topic, key, value };
+        self.plans.push(TablePlan { plans, key_columns: table.key.clone() });
+        self.by_table.insert(Arc::clone(table), self.plans.len() - 1);
+        Ok(self.plans.len() - 1)
+    }
+
+    async fn prepare_transactions(&mut self) -> Result<Plans, PipelineError> {
+        let name: Arc<str> = names::topic(&[&self.frame.prefix, "transaction"]).into();
+        let topic = self.topic(name.clone(), TopicKind::Transaction)?;
+        let key = self.frame.transaction_key();
+        let value = self.frame.transaction_value();
+        let key = self.plan(&name, Role::Key, &key, Part::Always).await?;
+        let value = self.plan(&name, Role::Value, &value, Part::Always).await?;
+        self.topics[topic].keyed = true;
+        Ok(Plans { topic, key: Some(key), value })
+    }
+
+    async fn plan(
+        &mut self,
+        topic: &Arc<str>,
+        role: Role,
+        schema: &Schema,
+        part: Part,
+    ) -> Result<PlanId, PipelineError> {
+        let pinned = match role {
+            Role::Key => self.pinned.get(topic).copied(),
+            Role::Value => None,
+        };
+        let request = Request { topic, role, schema, part, pinned };
+        let prepared = self.encoder.prepare(request).await?;
+        if let (Role::Key, Some(id)) = (role, prepared.schema_id) {
+            self.pinned.insert(Arc::clone(topic), id);
+        }
+        Ok(prepared.plan)
+    }
+
+    fn table_topic(&mut self, table: &Table) -> Result<TopicIndex, PipelineError> {
+        let name = self.topic_name(&table.name).into();
+        self.topic(name, TopicKind::Table(table.name.clone()))
+    }
+
+    fn topic(&mut self, name: Arc<str>, kind: TopicKind) -> Result<TopicIndex, PipelineError> {
+        let collision = |code, one: &TopicKind, name: &str| {
+            let source = EncodeError::Collision {
+                one: describe(one),
+                other: describe(&kind),
+                name: name.to_owned(),
+            };
+            PipelineError::definite(code, "naming topics", source)
+        };
+        if let Some(index) = self.by_name.get(&name) {
+            return match self.topics[*index].kind == kind {
+                true => Ok(*index),
+                false => Err(collision("topic-collision", &self.topics[*index].kind, &name)),
+            };
+        }
+        if self.frame.adjust {
+            let adjusted = names::schema(&name);
+            if let Some(index) = self.by_adjusted.get(&adjusted) {
+                return Err(collision("schema-collision", &self.topics[*index].kind, &adjusted));
+            }
+            self.by_adjusted.insert(adjusted, self.topics.len());
+        }
+        self.topics.push(Topic { name: Arc::clone(&name), kind, keyed: false });
+        self.by_name.insert(name, self.topics.len() - 1);
+        Ok(self.topics.len() - 1)
+    }
+
     /// Encodes from `cursor` on into `out` (cleared first) until about `limit` bytes; the messages of one event stay
-    /// together. Returns false when the batch had nothing more. `now`: microseconds since 1970, for `ts_us`.
+    /// together. Returns false when nothing of the batch is left behind what is in `out`. `now`: microseconds since 1970, for `ts_us`.
+    ///
+    /// # Errors
+    /// `unprepared` when [`prepare`](Self::prepare) was not called; `absent-value`, `unrepresentable`, `null-value`,
+    /// `value-range` and `value-kind` for a value without a place in its message; `row-without-key` for a delete that
+    /// the plain row cannot tell.
     pub fn encode(
         &mut self,
         batch: &Batch,
@@ -105,29 +287,114 @@ impl Pipeline {
         limit: usize,
         out: &mut Encoded,
     ) -> Result<bool, PipelineError> {
-        let _ = (batch, cursor, now, limit, out);
-        Ok(false)
+        out.bytes.clear();
+        out.messages.clear();
+        while out.bytes.len() < limit {
+            let Some(event) = batch.get(cursor.event) else {
+                self.ends(batch, cursor, batch.transactions().len(), now, out)?;
+                return Ok(false);
+            };
+            self.ends(batch, cursor, event.transaction.index(), now, out)?;
+            if cursor.event > 0 && cursor.at == event.at {
+                cursor.row += 1;
+            } else {
+                cursor.row = 0;
+            }
+            cursor.at = event.at;
+            self.event(&event, cursor.row, now, out)?;
+            cursor.event += 1;
+        }
+        Ok(true)
+    }
+
+    /// Writes the ends of the transactions from the cursor's on to before `until`.
+    fn ends(
+        &mut self,
+        batch: &Batch,
+        cursor: &mut Cursor,
+        until: usize,
+        now: i64,
+        out: &mut Encoded,
+    ) -> Result<(), PipelineError> {
+        while cursor.transaction < until {
+            let transaction = batch.transaction(cursor.transaction);
+            cursor.transaction += 1;
+            if let (Some(plans), Some(end)) = (self.transaction, transaction.end())
+                && end.events() > 0
+            {
+                self.boundary(plans, transaction, Some(end), now, out)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn boundary(
+        &mut self,
+        plans: Plans,
+        transaction: Transaction<'_>,
+        end: Option<TransactionEnd<'_>>,
+        now: i64,
+        out: &mut Encoded,
+    ) -> Result<(), PipelineError> {
+        let status = if end.is_some() { "END" } else { "BEGIN" };
+        let scope = Scope { status, end, ..scope(transaction, now, &self.settings, &self.tally) };
+        let mut writer = Writer { encoder: &*self.encoder, scratch: &mut self.scratch, out };
+        let doing = "encoding a transaction";
+        let fail = |fault| PipelineError::from_fault(None, fault, doing);
+        let key = writer.key(plans.key, &scope).map_err(fail)?;
+        let value = writer.record(plans.value, &scope).map_err(fail)?;
+        writer.out.messages.push(Entry { key, value: Some(value), ..Entry::of(plans.topic) });
+        Ok(())
+    }
+
+    fn event(
+        &mut self,
+        event: &Event<'_>,
+        row: u64,
+        now: i64,
+        out: &mut Encoded,
+    ) -> Result<(), PipelineError> {
+        if let (Some(plans), 1) = (self.transaction, event.order)
+            && !matches!(event.change, Change::Read(_))
+        {
+            self.boundary(plans, event.transaction, None, now, out)?;
+        }
+        let Some((_, index)) = self.by_address.get(&address(event.table)) else {
+            let source = EncodeError::Unprepared { table: event.table.name.clone() };
+            return Err(PipelineError::definite("unprepared", "encoding a change", source));
+        };
+        let table = &self.plans[*index];
+        let snapshot = matches!(event.change, Change::Read(_));
+        let scope = Scope {
+            at: event.at,
+            row,
+            order: event.order,
+            table_order: event.table_order,
+            snapshot,
+            block: self.transaction.is_some() && !snapshot,
+            ..scope(event.transaction, now, &self.settings, &self.tally)
+        };
+        let writer = Writer { encoder: &*self.encoder, scratch: &mut self.scratch, out };
+        let mut task = Task {
+            writer,
+            plans: table.plans,
+            key_columns: &table.key_columns,
+            scope,
+            settings: &self.settings,
+            counts: &mut self.counts,
+        };
+        task.change(event.change).map_err(|trouble| trouble.into_error(&event.table.name))
     }
 }
 
-/// Why messages could not be made.
-#[derive(Debug)]
-pub struct PipelineError {
-    pub code: &'static str,
-    /// Trying again may help (a registry that does not answer).
-    pub transient: bool,
-    pub doing: &'static str,
-    pub source: Box<dyn Error + Send + Sync>,
+fn address(table: &Arc<Table>) -> usize {
+    Arc::as_ptr(table) as usize
 }
 
-impl fmt::Display for PipelineError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.doing)
-    }
-}
-
-impl Error for PipelineError {
-    fn source(&self) -> Option<&(dyn Error + 'static)> {
-        Some(&*self.source)
+fn describe(kind: &TopicKind) -> String {
+    match kind {
+        TopicKind::Table(table) => format!("the table {table}"),
+        TopicKind::Transaction => "the topic of transactions".to_owned(),
+        TopicKind::Message => "the topic of messages".to_owned(),
     }
 }
