@@ -105,3 +105,6 @@ pub struct Canceller {
     address: Address,
     key: BackendKey,
 }
+
+#[cfg(test)]
+mod tests;

@@ -27,11 +27,11 @@ use super::wire::Wire;
 /// needs only a timer well below `wal_sender_timeout` (60 s by default).
 #[derive(Debug)]
 pub struct CopyBoth {
-    wire: Wire,
+    pub(super) wire: Wire,
     session: Session,
     address: Address,
     /// The latest update not yet queued; an older one that waits is overtaken, so they never pile up.
-    update: Option<StandbyStatusUpdate>,
+    pub(super) update: Option<StandbyStatusUpdate>,
     ended: bool,
 }
 

@@ -67,15 +67,15 @@ impl Wire {
     pub(super) async fn fill(&mut self, during: &'static str) -> Result<(), SessionError> {
         self.make_room();
         poll_fn(|cx| {
-            // a server that has hung up may have said why: what it sent is read first
-            let sent = self.poll_send(cx);
-            match pin!(self.socket.read_buf(&mut self.input)).poll(cx) {
-                Poll::Ready(Ok(0)) => Poll::Ready(Err(SessionError::Closed { during })),
-                Poll::Ready(read) => Poll::Ready(read.map(drop).map_err(SessionError::Io)),
-                Poll::Pending => match sent {
-                    Poll::Ready(Err(error)) => Poll::Ready(Err(SessionError::Io(error))),
-                    _ => Poll::Pending,
-                },
+            // a server that has hung up may have said why, so what it sent is read to its end all the same; a socket
+            // that cannot be written to any more does not keep a reader waiting
+            if let Poll::Ready(Err(_)) = self.poll_send(cx) {
+                self.output.clear();
+                self.unflushed = false;
+            }
+            match ready!(pin!(self.socket.read_buf(&mut self.input)).poll(cx)) {
+                Ok(0) => Poll::Ready(Err(SessionError::Closed { during })),
+                read => Poll::Ready(read.map(drop).map_err(SessionError::Io)),
             }
         })
         .await

@@ -1,0 +1,1 @@
+//! Connecting, over real sockets of this machine.
