@@ -112,8 +112,6 @@ pub enum TlsSetupError {
     Pem { option: &'static str, path: PathBuf, wanted: &'static str },
     #[error("the client's certificate and key are not usable")]
     Identity(#[source] rustls::Error),
-    #[error("sslcert and sslkey are needed together")]
-    HalfIdentity,
     #[error("{0:?} is no name that a certificate can be checked against")]
     ServerName(String),
     #[error("this machine has no list of trusted certificate authorities; name one by sslrootcert")]
