@@ -258,7 +258,9 @@ async fn the_mode_decides_what_of_a_certificate_is_looked_at() {
     use TlsMode::{Require, VerifyCa, VerifyFull};
     let name = "not made out to the host's name";
     let issuer = "its issuer is not among the certificate authorities";
-    let cases: [(TlsMode, Option<&Authority>, &Authority, Result<(), &str>); 9] = [
+    /// Mode, the authority trusted, the server's, and what comes of it.
+    type Case<'a> = (TlsMode, Option<&'a Authority>, &'a Authority, Result<(), &'a str>);
+    let cases: [Case<'_>; 9] = [
         (Require, None, &stranger, Ok(())),
         (Require, Some(&good), &good, Ok(())),
         (Require, Some(&good), &stranger, Err(issuer)),
