@@ -52,6 +52,8 @@ pub struct Pipeline {
     by_adjusted: HashMap<String, TopicIndex, RandomState>,
     /// Schema ids that keys carry, by topic.
     pinned: HashMap<Arc<str>, u32, RandomState>,
+    /// The latest key of each topic: most changes of a table leave it as it is.
+    keys: HashMap<Arc<str>, (Schema, PlanId), RandomState>,
     plans: Vec<TablePlan>,
     by_table: HashMap<Arc<Table>, usize, RandomState>,
     /// Every `Arc` seen, by address.
@@ -115,6 +117,7 @@ impl Pipeline {
             by_name: HashMap::default(),
             by_adjusted: HashMap::default(),
             pinned: HashMap::default(),
+            keys: HashMap::default(),
             plans: Vec::new(),
             by_table: HashMap::default(),
             by_address: HashMap::default(),
@@ -198,8 +201,8 @@ impl Pipeline {
             }
         };
         let value = value.map_err(collision)?;
-        let key = match &key {
-            Some(key) => Some(self.plan(&name, Role::Key, key, Part::Image(Image::Key)).await?),
+        let key = match key {
+            Some(key) => Some(self.key(&name, key).await?),
             None => None,
         };
         let value = self.plan(&name, Role::Value, &value, part).await?;
@@ -208,6 +211,17 @@ impl Pipeline {
         self.plans.push(TablePlan { plans, key_columns: table.key.clone() });
         self.by_table.insert(Arc::clone(table), self.plans.len() - 1);
         Ok(self.plans.len() - 1)
+    }
+
+    async fn key(&mut self, topic: &Arc<str>, key: Schema) -> Result<PlanId, PipelineError> {
+        if let Some((known, plan)) = self.keys.get(topic)
+            && *known == key
+        {
+            return Ok(*plan);
+        }
+        let plan = self.plan(topic, Role::Key, &key, Part::Image(Image::Key)).await?;
+        self.keys.insert(Arc::clone(topic), (key, plan));
+        Ok(plan)
     }
 
     async fn prepare_transactions(&mut self) -> Result<Plans, PipelineError> {
