@@ -173,7 +173,8 @@ mod tests {
 
     #[test]
     fn a_length_is_judged_before_the_body_is_there() {
-        let cases: &[(&[u8], Result<Option<Head>, FrameError>)] = &[
+        type Case<'a> = (&'a [u8], Result<Option<Head>, FrameError>);
+        let cases: &[Case<'_>] = &[
             (b"", Ok(None)),
             (b"d\0\0\0", Ok(None)),
             (b"d\0\0\0\x04", Ok(Some(Head { tag: b'd', bytes: 5 }))),

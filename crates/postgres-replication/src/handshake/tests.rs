@@ -146,7 +146,9 @@ fn the_startup_message_says_who_and_how_values_are_written() {
 
 #[test]
 fn scram_binds_to_the_certificate_when_both_sides_can() {
-    let cases: [(Transport, &[u8], &str, &str, &[u8]); 5] = [
+    /// Transport, the server's offer, and what comes of it: mechanism, header, data bound.
+    type Case = (Transport, &'static [u8], &'static str, &'static str, &'static [u8]);
+    let cases: [Case; 5] = [
         (Transport::Plain, PLAIN, "SCRAM-SHA-256", "n,,", b""),
         (tls(), BOTH, "SCRAM-SHA-256-PLUS", "p=tls-server-end-point,,", b"end point"),
         // over TLS without an offer: "we could have"
