@@ -52,7 +52,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     }
     let download = processes.then(|| downloading(request.clone(), steps));
 
-    report.step("format", "the code is formatted", || cargo(&["fmt", "--all", "--check"]));
+    report.step("format", "the code is formatted", || {
+        cargo(&["fmt", "--all", "--check", "--", "--files-with-diff"])
+    });
     report.step("tidy", "crates use what they may, files keep the rules", || {
         tidy::check().map(|summary| println!("{summary}"))
     });

@@ -73,9 +73,11 @@ impl Part {
             Part::Debezium => {
                 vec![archive("io.debezium", "debezium-connector-postgres", DEBEZIUM, "plugin")]
             }
-            Part::Converter => {
-                vec![jar("io.apicurio", "apicurio-registry-utils-converter", REGISTRY)]
-            }
+            // Connect has Kafka's own jars; older copies beside the converter would be found first, and do not work.
+            Part::Converter => vec![Artifact {
+                without: Some("org.apache.kafka"),
+                ..jar("io.apicurio", "apicurio-registry-utils-converter", REGISTRY)
+            }],
         }
     }
 
