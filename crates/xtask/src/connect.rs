@@ -32,7 +32,7 @@ pub(crate) fn service(
     ];
     Ok(Service {
         name: "connect".to_owned(),
-        words: java::server(1024, &arguments),
+        words: java::server(1024, directory, &arguments)?,
         environment: vec![],
         log,
         end: "KILL",

@@ -1,11 +1,12 @@
 //! Starting Java programs.
 
+use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use crate::program;
 use crate::stack::processes::dies_with_parent;
-use crate::trouble::Result;
+use crate::trouble::{Doing, Result};
 
 /// The oldest Java that Kafka 4 runs on.
 pub(crate) const VERSION_MIN: u32 = 17;
@@ -18,13 +19,17 @@ pub(crate) fn version() -> Option<u32> {
     quoted.split(['.', '-', '+']).next()?.parse().ok()
 }
 
-/// A command line for a server: `heap` in MiB, then whatever follows `java`.
-pub(crate) fn server(heap: u32, arguments: &[String]) -> Vec<String> {
+/// A command line for a server: `heap` in MiB, then whatever follows `java`. What it unpacks for itself goes below `directory`,
+/// and so away with the stack.
+pub(crate) fn server(heap: u32, directory: &Path, arguments: &[String]) -> Result<Vec<String>> {
+    let temporary = directory.join("tmp");
+    fs::create_dir_all(&temporary).doing(temporary.display())?;
     let mut words = dies_with_parent();
     words.push("java".to_owned());
     words.extend([format!("-Xmx{heap}m"), "-XX:+ExitOnOutOfMemoryError".to_owned()]);
+    words.push(format!("-Djava.io.tmpdir={}", temporary.display()));
     words.extend_from_slice(arguments);
-    words
+    Ok(words)
 }
 
 /// Runs a short tool to its end.

@@ -64,7 +64,7 @@ pub(crate) fn service(place: &Place, log: PathBuf) -> Result<Service> {
     ];
     Ok(Service {
         name: "kafka".to_owned(),
-        words: java::server(512, &arguments),
+        words: java::server(512, &place.directory, &arguments)?,
         environment: vec![],
         log,
         end: "KILL",

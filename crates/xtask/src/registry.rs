@@ -1,6 +1,6 @@
 //! Apicurio Registry, in memory; its API in the form that Confluent's clients speak is below `/apis/ccompat/v7`.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::http;
 use crate::java;
@@ -18,7 +18,7 @@ pub(crate) fn native_url(authority: &str) -> String {
     format!("http://{authority}/apis/registry/v2")
 }
 
-pub(crate) fn service(port: u16, log: PathBuf) -> Result<Service> {
+pub(crate) fn service(directory: &Path, port: u16, log: PathBuf) -> Result<Service> {
     let jar = maven::file_ending(Part::Registry, "-runner.jar")?;
     let arguments = [
         // Started often and never for long: quick to start counts for more than quick to run.
@@ -31,7 +31,7 @@ pub(crate) fn service(port: u16, log: PathBuf) -> Result<Service> {
     ];
     Ok(Service {
         name: "registry".to_owned(),
-        words: java::server(256, &arguments),
+        words: java::server(256, directory, &arguments)?,
         environment: vec![],
         log,
         end: "KILL",

@@ -147,10 +147,18 @@ impl Stack {
         let (control, lifeline, mut ports) = supervisor::launch(&request.name, &directory)?;
         ports.reverse();
         let site = Site { directory, control, ports: Mutex::new(ports) };
-        let mut addresses = match provider {
-            Provider::Environment => environment::addresses()?,
-            Provider::Compose => compose::up(request, &site, steps)?,
-            Provider::Processes => processes::up(request, &site, steps)?,
+        let brought_up = match provider {
+            Provider::Environment => environment::addresses(),
+            Provider::Compose => compose::up(request, &site, steps),
+            Provider::Processes => processes::up(request, &site, steps),
+        };
+        let mut addresses = match brought_up {
+            Ok(addresses) => addresses,
+            Err(trouble) => {
+                // It would end by itself with the lifeline; so it has ended when the error is told.
+                let _ = site.control.end();
+                return Err(trouble);
+            }
         };
         addresses.insert(variable("NAME"), request.name.clone());
         addresses.insert(variable("LOGS"), site.directory.display().to_string());

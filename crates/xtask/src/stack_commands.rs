@@ -1,5 +1,7 @@
 //! `cargo xtask stack`: what a person does with a stack.
 
+use std::io::Write;
+
 use crate::arguments::Arguments;
 use crate::stack::{self, Addresses, Provider, Request, Stack};
 use crate::steps::Steps;
@@ -112,31 +114,40 @@ fn download(request: &Request) -> Result<()> {
 
 fn print(addresses: &Addresses, as_json: bool) {
     if as_json {
-        println!("{:#}", serde_json::json!(addresses));
+        say(&format!("{:#}\n", serde_json::json!(addresses)));
     } else {
-        for (name, value) in addresses {
-            println!("{name}={value}");
-        }
+        say(&lines(addresses));
     }
+}
+
+fn lines(addresses: &Addresses) -> String {
+    addresses.iter().map(|(name, value)| format!("{name}={value}\n")).collect()
+}
+
+/// Prints; a reader that has seen enough (`| head`) is no error.
+fn say(text: &str) {
+    let _ = std::io::stdout().write_all(text.as_bytes());
 }
 
 fn status(name: &str) -> Result<()> {
     let control = Control::of(name)?;
-    if !control.answers() {
-        let others = stack::names()?;
-        let others = if others.is_empty() { "none".to_owned() } else { others.join(", ") };
-        return Err(Trouble(format!("no stack '{name}' is up (there are: {others})")));
+    let Ok(services) = control.status() else {
+        let others: Vec<String> =
+            stack::names()?.into_iter().filter(|other| other != name).collect();
+        let others = if others.is_empty() {
+            "there is no other".to_owned()
+        } else {
+            format!("there are: {}", others.join(", "))
+        };
+        return Err(Trouble(format!("no stack '{name}' is up ({others})")));
+    };
+    let mut text = String::new();
+    for (service, (pid, ended)) in services {
+        let state = ended.map_or("running".to_owned(), |how| format!("ended: {how}"));
+        text += &format!("{service:<14} pid {pid:<8} {state}\n");
     }
-    for (service, (pid, ended)) in control.status()? {
-        println!(
-            "{service:<14} pid {pid:<8} {}",
-            ended.map_or("running".to_owned(), |how| format!("ended: {how}"))
-        );
-    }
-    if let Ok(addresses) = stack::addresses(name) {
-        for (what, value) in addresses {
-            println!("{what}={value}");
-        }
-    }
+    // While it is being brought up there are servers, but no addresses yet.
+    text += &stack::addresses(name).map(|addresses| lines(&addresses)).unwrap_or_default();
+    say(&text);
     Ok(())
 }

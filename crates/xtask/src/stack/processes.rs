@@ -159,9 +159,15 @@ fn messaging(
             steps.step(
                 &format!("Apicurio Registry {} up on port {registry_port}", maven::REGISTRY),
                 || {
-                    run(site, &registry::service(registry_port, site.log("registry"))?, || {
-                        registry::answers(&registry_address)
-                    })
+                    run(
+                        site,
+                        &registry::service(
+                            &site.directory.join("registry"),
+                            registry_port,
+                            site.log("registry"),
+                        )?,
+                        || registry::answers(&registry_address),
+                    )
                 },
             )
         });
