@@ -64,6 +64,7 @@ impl<P> Outlet<P> {
         const BATCH: usize = 256;
         let wanted = u32::try_from(bytes.saturating_add(BATCH)).unwrap_or(u32::MAX);
         let permit = tokio::select! {
+            biased;
             permit = Arc::clone(&self.room).acquire_many_owned(wanted.min(self.budget)) => {
                 permit.map_err(|closed| Failure::transient("stopped", "queueing a batch", closed))?
             }
