@@ -24,7 +24,10 @@ pub(crate) struct Plan {
 enum Op {
     Constant(Range<usize>),
     /// The union's branch, and past the next `skip` ops where the struct is not there.
-    Struct { part: Part, skip: usize },
+    Struct {
+        part: Part,
+        skip: usize,
+    },
     Cell {
         image: Image,
         column: usize,
@@ -35,7 +38,11 @@ enum Op {
         absent: Option<Range<usize>>,
         field: usize,
     },
-    Leaf { binding: Binding, union: Union, field: usize },
+    Leaf {
+        binding: Binding,
+        union: Union,
+        field: usize,
+    },
 }
 
 /// Where null stands beside a type.
@@ -81,7 +88,8 @@ impl Union {
 
 impl Plan {
     pub(crate) fn compile(schema: &Schema, part: Part) -> Self {
-        let mut plan = Plan { ops: Vec::new(), constants: Vec::new(), fields: Vec::new(), border: 0 };
+        let mut plan =
+            Plan { ops: Vec::new(), constants: Vec::new(), fields: Vec::new(), border: 0 };
         plan.fields(schema.fields(), part);
         plan
     }

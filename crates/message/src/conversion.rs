@@ -13,11 +13,15 @@ use crate::decimal;
 pub enum Conversion {
     Bool,
     /// Fits `bits` bits, signed.
-    Int { bits: u8 },
+    Int {
+        bits: u8,
+    },
     Float32,
     Float64,
     /// The unscaled value's bytes.
-    Decimal { scale: i16 },
+    Decimal {
+        scale: i16,
+    },
     /// Scale and unscaled value, without trailing zeroes.
     Number,
     /// Plain decimal digits.
@@ -31,7 +35,9 @@ pub enum Conversion {
     StampMillis,
     StampMicros,
     /// `2020-01-31T10:15:30.120Z` with that many digits.
-    Zoned { digits: u8 },
+    Zoned {
+        digits: u8,
+    },
     /// Microseconds; a month has 365.25/12 days.
     Interval,
     Uuid,
@@ -54,10 +60,22 @@ pub enum Datum<'a> {
     Text(&'a str),
     Bytes(&'a [u8]),
     /// See [`change::Value::Bits`]; write with [`little_endian`].
-    Bits { length: u32, bytes: &'a [u8] },
-    Decimal { unscaled: &'a [u8], scale: i16 },
-    Number { unscaled: &'a [u8], scale: i32 },
-    Point { x: f64, y: f64 },
+    Bits {
+        length: u32,
+        bytes: &'a [u8],
+    },
+    Decimal {
+        unscaled: &'a [u8],
+        scale: i16,
+    },
+    Number {
+        unscaled: &'a [u8],
+        scale: i32,
+    },
+    Point {
+        x: f64,
+        y: f64,
+    },
     Array(Elements<'a>),
     /// Tables and counts of an ended transaction.
     Counts(TransactionEnd<'a>),
@@ -150,9 +168,7 @@ impl Conversion {
                 Datum::Text(calendar::time_utc(micros, offset, &mut scratch.short))
             }
             (Conversion::Interval, Value::Interval(value)) => Datum::Int(interval(value)),
-            (Conversion::Uuid, Value::Uuid(bytes)) => {
-                Datum::Text(uuid(bytes, &mut scratch.short))
-            }
+            (Conversion::Uuid, Value::Uuid(bytes)) => Datum::Text(uuid(bytes, &mut scratch.short)),
             (Conversion::Bits, Value::Bits { length, bytes }) => Datum::Bits { length, bytes },
             (Conversion::Point, Value::Point { x, y }) => Datum::Point { x, y },
             (Conversion::Array(_), Value::Array(elements)) => Datum::Array(elements),
@@ -214,9 +230,8 @@ fn stamp(micros: i64) -> i64 {
 pub(crate) fn interval(value: Interval) -> i64 {
     const DAY: i128 = 86_400_000_000;
     const MONTH: i128 = 2_629_800_000_000;
-    let micros = i128::from(value.months) * MONTH
-        + i128::from(value.days) * DAY
-        + i128::from(value.micros);
+    let micros =
+        i128::from(value.months) * MONTH + i128::from(value.days) * DAY + i128::from(value.micros);
     i64::try_from(micros).unwrap_or(if micros < 0 { i64::MIN } else { i64::MAX })
 }
 

@@ -34,7 +34,10 @@ pub struct JsonEncoder {
 enum Op {
     Text(Box<str>),
     /// `{` and on, or `null` and past the next `skip` ops.
-    Struct { part: Part, skip: usize },
+    Struct {
+        part: Part,
+        skip: usize,
+    },
     Cell {
         image: Image,
         column: usize,
@@ -44,7 +47,11 @@ enum Op {
         absent: Option<Box<str>>,
         field: Arc<str>,
     },
-    Leaf { binding: Binding, optional: bool, field: Arc<str> },
+    Leaf {
+        binding: Binding,
+        optional: bool,
+        field: Arc<str>,
+    },
 }
 
 impl JsonEncoder {
@@ -153,21 +160,30 @@ impl Encoder for JsonEncoder {
                         ops = ops.as_slice()[*skip..].iter();
                     }
                 }
-                Op::Cell { image, column, conversion, optional, element_optional, absent, field } => {
+                Op::Cell {
+                    image,
+                    column,
+                    conversion,
+                    optional,
+                    element_optional,
+                    absent,
+                    field,
+                } => {
                     let cell = scope.cell(*image, *column);
-                    let written = cell.and_then(|cell| match (cell, absent, conversion.element()) {
-                        (Cell::Absent, Some(text), _) => {
-                            out.extend_from_slice(text.as_bytes());
-                            Ok(())
-                        }
-                        (Cell::Value(change::Value::Array(elements)), _, Some(element)) => {
-                            let cells = elements.iter();
-                            self.array(cells, element, *element_optional, scope, scratch, out)
-                        }
-                        _ => scope
-                            .value(cell, conversion, *optional, scratch)
-                            .and_then(|datum| self.datum(datum, out)),
-                    });
+                    let written =
+                        cell.and_then(|cell| match (cell, absent, conversion.element()) {
+                            (Cell::Absent, Some(text), _) => {
+                                out.extend_from_slice(text.as_bytes());
+                                Ok(())
+                            }
+                            (Cell::Value(change::Value::Array(elements)), _, Some(element)) => {
+                                let cells = elements.iter();
+                                self.array(cells, element, *element_optional, scope, scratch, out)
+                            }
+                            _ => scope
+                                .value(cell, conversion, *optional, scratch)
+                                .and_then(|datum| self.datum(datum, out)),
+                        });
                     written.map_err(|fault| FieldFault { fault, field: Arc::clone(field) })?;
                 }
                 Op::Leaf { binding, optional, field } => scope

@@ -34,7 +34,9 @@ pub(crate) fn of(kind: &Kind, decimals: Decimals) -> (Schema, Conversion) {
         Kind::Decimal { .. } | Kind::Number if decimals == Decimals::Text => {
             (Schema::string(), Conversion::DecimalText)
         }
-        Kind::Decimal { precision, scale } => (decimal_schema(*precision, *scale), decimal_of(*scale)),
+        Kind::Decimal { precision, scale } => {
+            (decimal_schema(*precision, *scale), decimal_of(*scale))
+        }
         Kind::Number => (number(), Conversion::Number),
         Kind::Date => (semantic(Form::Int32, "io.debezium.time.Date"), Conversion::Date),
         Kind::Time { digits: 0..=3 } => {

@@ -48,9 +48,16 @@ pub enum Binding {
     /// A struct whose fields are bound themselves; the field is null when the part is not there.
     Fields(Part),
     /// A cell of the row image that the enclosing struct stands for.
-    Cell { column: usize, conversion: Conversion, absent: Option<Literal> },
+    Cell {
+        column: usize,
+        conversion: Conversion,
+        absent: Option<Literal>,
+    },
     /// A cell of the transaction's facts.
-    Fact { index: usize, conversion: Conversion },
+    Fact {
+        index: usize,
+        conversion: Conversion,
+    },
     Literal(Literal),
     /// [`change::Event::at`]
     At,

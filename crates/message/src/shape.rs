@@ -197,4 +197,3 @@ fn distinct(fields: &[Field]) -> Result<(), Collision> {
         Some(field) => Err(Collision { field: Arc::clone(&field.name) }),
     }
 }
-

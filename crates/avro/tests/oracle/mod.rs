@@ -118,8 +118,8 @@ pub fn decoded(registry: &Notes, bytes: &[u8]) -> Value {
     assert_eq!(bytes[0], 0);
     let id = u32::from_be_bytes(bytes[1..5].try_into().unwrap());
     let text = registry.by_id(id).expect("the id is known");
-    let schema = apache_avro::Schema::parse_str(&text)
-        .unwrap_or_else(|error| panic!("{error}: {text}"));
+    let schema =
+        apache_avro::Schema::parse_str(&text).unwrap_or_else(|error| panic!("{error}: {text}"));
     let mut body = &bytes[5..];
     let reader = GenericDatumReader::builder(&schema).build().unwrap();
     let value = reader.read_value(&mut body).unwrap_or_else(|error| panic!("{error}: {text}"));
