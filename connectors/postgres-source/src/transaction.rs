@@ -276,14 +276,6 @@ impl Assembler {
             .then(|| self.done.0 - self.marked.0)
     }
 
-    pub(crate) fn is_urgent(&self) -> bool {
-        self.urgent
-    }
-
-    pub(crate) fn done(&self) -> Lsn {
-        self.done
-    }
-
     fn position(&self, lsn: Lsn) -> PostgresPosition {
         PostgresPosition { lsn, timeline: self.timeline }
     }

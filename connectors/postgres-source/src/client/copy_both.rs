@@ -30,13 +30,8 @@ pub struct CopyBoth {
     pub(super) wire: Wire,
     session: Session,
     address: Address,
-    /// The latest update not yet queued; an older one that waits is overtaken, so they never pile up.
-    pub(super) update: Option<StandbyStatusUpdate>,
     ended: bool,
 }
-
-/// A server that does not read gets no more than this queued: some hundred updates.
-const QUEUED_BYTES_MAX: usize = 4096;
 
 const DURING: &str = "during replication";
 
@@ -50,7 +45,7 @@ impl Client {
         match tag {
             tag::COPY_BOTH_RESPONSE => {
                 let Client { wire, session, address, .. } = self;
-                Ok(CopyBoth { wire, session, address, update: None, ended: false })
+                Ok(CopyBoth { wire, session, address, ended: false })
             }
             tag::ERROR_RESPONSE => Err(self.failed(&body).await),
             _ => Err(SessionError::Unexpected { tag, during: DURING }),
@@ -72,10 +67,7 @@ impl CopyBoth {
             }
             match self.wire.take()? {
                 Some((tag, body)) => self.advance(tag, &body)?,
-                None => {
-                    self.queue();
-                    self.wire.fill(DURING).await?;
-                }
+                None => self.wire.fill(DURING).await?,
             }
         }
     }
@@ -83,17 +75,17 @@ impl CopyBoth {
     /// Tells the server what has been received and what is durable. Cancel-safe: from its first poll on the update is
     /// queued, and goes out with the next call of this or of [`CopyBoth::next`], unless a later one overtakes it.
     pub async fn status(&mut self, update: StandbyStatusUpdate) -> Result<(), SessionError> {
-        let reply = update.reply || self.update.is_some_and(|overtaken| overtaken.reply);
-        self.update = Some(StandbyStatusUpdate { reply, ..update });
-        while self.queue() {
-            self.wire.send().await?;
-        }
-        Ok(())
+        let reply = update.reply || self.wire.update.is_some_and(|overtaken| overtaken.reply);
+        self.wire.update = Some(StandbyStatusUpdate { reply, ..update });
+        self.wire.send().await
     }
 
     /// Ends the stream from our side and closes the session, without waiting for the server.
     pub async fn close(mut self) -> Result<(), SessionError> {
-        self.queue_all();
+        if let Some(update) = self.wire.update.take() {
+            update.encode(&mut self.wire.output);
+        }
+        frontend::copy_done(&mut self.wire.output);
         self.wire.terminate().await
     }
 
@@ -109,23 +101,6 @@ impl CopyBoth {
     /// Where the stream comes from.
     pub fn address(&self) -> &Address {
         &self.address
-    }
-
-    /// Puts the waiting update behind what is being sent, if not too much is; true when something is to be sent.
-    fn queue(&mut self) -> bool {
-        if self.wire.output.len() < QUEUED_BYTES_MAX
-            && let Some(update) = self.update.take()
-        {
-            update.encode(&mut self.wire.output);
-        }
-        !self.wire.output.is_empty()
-    }
-
-    fn queue_all(&mut self) {
-        if let Some(update) = self.update.take() {
-            update.encode(&mut self.wire.output);
-        }
-        frontend::copy_done(&mut self.wire.output);
     }
 
     fn advance(&mut self, tag: u8, body: &[u8]) -> Result<(), SessionError> {

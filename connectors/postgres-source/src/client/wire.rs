@@ -7,6 +7,7 @@ use std::task::{Context, Poll, ready};
 use bytes::{Bytes, BytesMut};
 use postgres_protocol::message::frontend;
 use postgres_replication::frame::{self, CopyFrames, FrameError, Head};
+use postgres_replication::replication::StandbyStatusUpdate;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 use super::error::SessionError;
@@ -22,11 +23,16 @@ const READ_BYTES: usize = 256 << 10;
 /// A buffer that has had to grow beyond this is let go when its message has been handed out.
 const KEPT_BYTES_MAX: usize = 1 << 20;
 
+/// A server that does not read gets no more status updates queued than this: about a hundred.
+const QUEUED_BYTES_MAX: usize = 4096;
+
 pub(super) struct Wire {
     socket: Box<dyn Socket>,
     input: BytesMut,
     /// What is still to be sent.
     pub(super) output: BytesMut,
+    /// The latest status update that is not in `output` yet, because too much is: an older one that waits is overtaken.
+    pub(super) update: Option<StandbyStatusUpdate>,
     /// Sent to the socket, which may hold it back until it is flushed.
     unflushed: bool,
     message_bytes_max: usize,
@@ -44,7 +50,14 @@ impl std::fmt::Debug for Wire {
 impl Wire {
     pub(super) fn new(socket: Box<dyn Socket>, message_bytes_max: usize) -> Wire {
         let input = BytesMut::with_capacity(READ_BYTES);
-        Wire { socket, input, output: BytesMut::new(), unflushed: false, message_bytes_max }
+        Wire {
+            socket,
+            input,
+            output: BytesMut::new(),
+            update: None,
+            unflushed: false,
+            message_bytes_max,
+        }
     }
 
     /// The next message, if it is here whole.
@@ -71,6 +84,7 @@ impl Wire {
             // that cannot be written to any more does not keep a reader waiting
             if let Poll::Ready(Err(_)) = self.poll_send(cx) {
                 self.output.clear();
+                self.update = None;
                 self.unflushed = false;
             }
             match ready!(pin!(self.socket.read_buf(&mut self.input)).poll(cx)) {
@@ -105,7 +119,15 @@ impl Wire {
     }
 
     fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<std::io::Result<()>> {
-        while !self.output.is_empty() {
+        loop {
+            if self.output.len() < QUEUED_BYTES_MAX
+                && let Some(update) = self.update.take()
+            {
+                update.encode(&mut self.output);
+            }
+            if self.output.is_empty() {
+                break;
+            }
             if ready!(pin!(self.socket.write_buf(&mut self.output)).poll(cx))? == 0 {
                 return Poll::Ready(Err(std::io::ErrorKind::WriteZero.into()));
             }
