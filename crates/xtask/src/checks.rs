@@ -4,8 +4,8 @@
 //! it runs at all: without a connector, or without servers, there is no end-to-end test.
 //!
 //! The servers' downloads begin first and go on while everything else compiles, and the servers start while the connector is
-//! built. Libraries are built twice and no more: for the unit tests (profile dev), and for the connector as it is
-//! shipped (profile release), which the end-to-end tests run.
+//! built. Code is compiled twice and no more: for all tests together (profile dev), and for the connector as it is shipped
+//! (profile release), which the end-to-end tests run.
 
 use std::process::Command;
 use std::thread::{self, JoinHandle};
@@ -14,8 +14,9 @@ use std::time::Instant;
 use crate::arguments::Arguments;
 use crate::licences;
 use crate::metadata::{self, Workspace};
-use crate::stack::{Addresses, Provider, Request, Stack, preconditions, processes};
+use crate::stack::{Addresses, Provider, Request, Stack, preconditions, processes, variable};
 use crate::steps::{Steps, seconds};
+use crate::test_programs::{self, TestProgram};
 use crate::tidy;
 use crate::trouble::{Doing, Result, Trouble};
 
@@ -64,11 +65,20 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<()> {
     report.step("lint", "clippy finds nothing", || {
         cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])
     });
-    report.step("unit", "unit tests, contract, fuzzing and simulation", || {
-        cargo(&["test", "--workspace", "--exclude", "e2e"])
-    });
-    if with_servers {
-        end_to_end(&mut report, &request, download, &passed_on);
+    let programs = report.compile();
+    let root = Workspace::members()?.root;
+    if let Some(programs) = &programs {
+        report.step("unit", "unit tests, contract, fuzzing and simulation", || {
+            let here = programs.iter().filter(|program| !program.is_end_to_end(&root));
+            let ran = test_programs::run(here, &[], &Addresses::new());
+            let examples = test_programs::examples();
+            ran.and(examples)
+        });
+        if with_servers {
+            let scenarios: Vec<&TestProgram> =
+                programs.iter().filter(|program| program.is_end_to_end(&root)).collect();
+            end_to_end(&mut report, &request, download, &scenarios, &passed_on);
+        }
     }
     report.close()
 }
@@ -106,13 +116,14 @@ fn end_to_end(
     report: &mut Report,
     request: &Request,
     download: Option<JoinHandle<Result<()>>>,
+    scenarios: &[&TestProgram],
     passed_on: &[String],
 ) {
     let steps = report.steps;
     let starting = {
         let request = request.clone();
         thread::spawn(move || {
-            // Starting downloads what is missing; the one that goes on is to finish first, and its error comes again from there.
+            // Starting fetches what is missing, so a failed download fails there again, and is told there.
             if let Some(download) = download {
                 let _ = download.join();
             }
@@ -123,45 +134,39 @@ fn end_to_end(
         cargo(&["build", "--release", "--package", "afterimage"])
     });
     let mut stack = None;
-    let started = report.step("e2e", "servers are up", || {
+    report.step("e2e", "servers are up", || {
         stack = Some(
             starting.join().map_err(|_| Trouble::from("bringing the servers up panicked"))??,
         );
         Ok(())
     });
     let Some(stack) = stack else { return };
-    if built && started {
-        for (index, version) in request.postgres.iter().enumerate() {
-            let what = format!("end to end on PostgreSQL {version}");
-            report.step("e2e", &what, || {
-                scenarios(&stack.addresses, *version, index == 0, passed_on)
-            });
-        }
+    for (index, version) in request.postgres.iter().enumerate().filter(|_| built) {
+        report.step("e2e", &format!("end to end on PostgreSQL {version}"), || {
+            let environment =
+                scenario_environment(&stack.addresses, (index > 0).then_some(*version))?;
+            test_programs::run(scenarios.iter().copied(), passed_on, &environment)
+        });
     }
     report.step("e2e", "servers are down", || stack.down());
 }
 
-/// The scenarios against one PostgreSQL: its addresses become the plain ones.
-fn scenarios(
-    addresses: &Addresses,
-    version: u32,
-    is_first: bool,
-    passed_on: &[String],
-) -> Result<()> {
-    let target = Workspace::members()?.target;
-    let mut command = metadata::cargo();
-    command.args(["test", "--package", "e2e"]).args(passed_on);
-    command.envs(addresses).env("AFTERIMAGE_BIN", target.join("release").join("afterimage"));
-    if !is_first {
-        let prefix = crate::stack::variable(&format!("POSTGRES_{version}"));
-        for (name, value) in addresses
-            .iter()
-            .filter(|(name, _)| **name == prefix || name.starts_with(&format!("{prefix}_")))
-        {
-            command.env(name.replacen(&prefix, &crate::stack::variable("POSTGRES"), 1), value);
+/// The addresses, and the connector's program; for another PostgreSQL than the first, its addresses become the plain ones.
+fn scenario_environment(addresses: &Addresses, other: Option<u32>) -> Result<Addresses> {
+    let mut environment = addresses.clone();
+    if let Some(version) = other {
+        let (plain, own) = (variable("POSTGRES"), variable(&format!("POSTGRES_{version}")));
+        for (name, value) in addresses {
+            let rest =
+                name.strip_prefix(&own).filter(|rest| rest.is_empty() || rest.starts_with('_'));
+            if let Some(rest) = rest {
+                environment.insert(format!("{plain}{rest}"), value.clone());
+            }
         }
     }
-    succeed(&mut command)
+    let program = Workspace::members()?.target.join("release").join("afterimage");
+    environment.insert("AFTERIMAGE_BIN".to_owned(), program.display().to_string());
+    Ok(environment)
 }
 
 fn cargo(arguments: &[&str]) -> Result<()> {
@@ -175,6 +180,17 @@ fn succeed(command: &mut Command) -> Result<()> {
 }
 
 impl Report {
+    /// Compiles all tests when any is wanted.
+    fn compile(&mut self) -> Option<Vec<TestProgram>> {
+        let group = self.wanted.iter().copied().find(|step| ["unit", "e2e"].contains(step))?;
+        let mut programs = None;
+        self.step(group, "tests are compiled", || {
+            programs = Some(test_programs::compile()?);
+            Ok(())
+        });
+        programs
+    }
+
     /// Runs one step when its group is wanted; whether it succeeded.
     fn step(&mut self, group: &str, what: &str, work: impl FnOnce() -> Result<()>) -> bool {
         if !self.wanted.contains(&group) {

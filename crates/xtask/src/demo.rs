@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 
 use crate::arguments::Arguments;
 use crate::metadata::{self, Workspace};
-use crate::stack::{Addresses, Provider, Request, Site, Stack, preconditions, processes, variable};
+use crate::stack::{Addresses, Provider, Request, Site, Stack, preconditions, variable};
 use crate::steps::Steps;
 use crate::supervisor::Service;
 use crate::trouble::{Doing, Result, Trouble};
@@ -126,7 +126,7 @@ impl Shop {
             configuration.display()
         ));
 
-        let mut viewer = Command::new(self.programs.join("demo-viewer"));
+        let mut viewer = crate::program::bound(self.programs.join("demo-viewer"));
         viewer
             .envs(&self.addresses)
             .env("AFTERIMAGE_DEMO_METRICS", format!("http://{metrics}/metrics"));
@@ -181,7 +181,7 @@ impl Shop {
     fn service(&self, name: &str, words: &[&str], end: &'static str) -> Service {
         let mut environment: BTreeMap<String, String> = self.addresses.clone();
         environment.insert("SHOP_PASSWORD".to_owned(), "cdc".to_owned());
-        let mut all = processes::dies_with_parent();
+        let mut all = crate::program::dies_with_parent();
         all.extend(words.iter().map(|word| (*word).to_owned()));
         Service {
             name: name.to_owned(),

@@ -5,7 +5,6 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::program;
-use crate::stack::processes::dies_with_parent;
 use crate::trouble::{Doing, Result};
 
 /// The oldest Java that Kafka 4 runs on.
@@ -24,7 +23,7 @@ pub(crate) fn version() -> Option<u32> {
 pub(crate) fn server(heap: u32, directory: &Path, arguments: &[String]) -> Result<Vec<String>> {
     let temporary = directory.join("tmp");
     fs::create_dir_all(&temporary).doing(temporary.display())?;
-    let mut words = dies_with_parent();
+    let mut words = program::dies_with_parent();
     words.push("java".to_owned());
     words.extend([format!("-Xmx{heap}m"), "-XX:+ExitOnOutOfMemoryError".to_owned()]);
     words.push(format!("-Djava.io.tmpdir={}", temporary.display()));

@@ -34,6 +34,7 @@ mod stack;
 mod stack_commands;
 mod steps;
 mod supervisor;
+mod test_programs;
 mod tidy;
 mod trouble;
 

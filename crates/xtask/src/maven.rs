@@ -122,7 +122,7 @@ pub(crate) fn fetch(parts: &[Part]) -> Result<bool> {
     }
     write_project(&project, &missing)?;
     program::output(
-        Command::new("mvn")
+        program::bound("mvn")
             .current_dir(&project)
             .args(["-B", "-q", "-T", "4", "-Dmaven.artifact.threads=16", "-DincludeScope=runtime"])
             .arg(format!("-DoutputDirectory={}/${{project.artifactId}}", out.display()))

@@ -56,7 +56,7 @@ impl Workspace {
 
 /// The cargo that runs us.
 pub(crate) fn cargo() -> Command {
-    Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
+    program::bound(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
 }
 
 fn package(value: &Value) -> Package {

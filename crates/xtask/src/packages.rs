@@ -120,13 +120,11 @@ impl Machine {
 
     fn release(&self, suite: &str) -> Release {
         let ubuntu = self.id == "ubuntu";
-        let (keyring, components) = match ubuntu {
-            true => ("/usr/share/keyrings/ubuntu-archive-keyring.gpg", "main universe"),
-            false => ("/usr/share/keyrings/debian-archive-keyring.gpg", "main"),
-        };
-        let line = |address: &str, suite: &str| {
-            format!("deb [signed-by={keyring}] {address} {suite} {components}")
-        };
+        let components = if ubuntu { "main universe" } else { "main" };
+        let signed =
+            keyring(&self.id).map(|file| format!("[signed-by={file}] ")).unwrap_or_default();
+        let line =
+            |address: &str, suite: &str| format!("deb {signed}{address} {suite} {components}");
         let mut sources = vec![line(&self.archive, suite)];
         if ubuntu {
             sources.push(line(&self.archive, &format!("{suite}-updates")));
@@ -136,6 +134,14 @@ impl Machine {
         }
         Release { suite: suite.to_owned(), sources }
     }
+}
+
+/// The file of the distribution's keys, whose name depends on its age; without one, apt asks its own list of trusted keys.
+fn keyring(id: &str) -> Option<String> {
+    ["gpg", "pgp"]
+        .map(|end| format!("/usr/share/keyrings/{id}-archive-keyring.{end}"))
+        .into_iter()
+        .find(|file| Path::new(file).exists())
 }
 
 /// The addresses of one line, of either of apt's two styles.
@@ -201,8 +207,8 @@ impl Index {
         Ok(taken)
     }
 
-    fn apt(&self, program: &str) -> Command {
-        let mut command = Command::new(program);
+    fn apt(&self, name: &str) -> Command {
+        let mut command = program::bound(name);
         command.env("APT_CONFIG", self.directory.join("apt.conf")).env("LC_ALL", "C");
         command
     }

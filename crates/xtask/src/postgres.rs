@@ -141,7 +141,7 @@ impl Server {
             words.extend(NAMESPACE.map(str::to_owned));
         }
         // Entering a namespace clears the wish to die with the parent, so it is made inside.
-        words.extend(crate::stack::processes::dies_with_parent());
+        words.extend(program::dies_with_parent());
         words.push(self.programs.join("postgres").display().to_string());
         words.extend(["-D".to_owned(), place.directory.join("data").display().to_string()]);
         Service { name: name.to_owned(), words, environment: vec![], log, end: "QUIT" }

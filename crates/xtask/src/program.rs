@@ -1,6 +1,6 @@
 //! Other programs, run to their end: output on success, the tail of what they said on failure.
 
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
@@ -16,6 +16,19 @@ pub(crate) fn command<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Co
     let mut command = Command::new(words.next().expect("a command has a first word"));
     command.args(words);
     command
+}
+
+/// Words before a program that the kernel is to kill when the thread that made it ends; none where there is no such thing.
+pub(crate) fn dies_with_parent() -> Vec<String> {
+    let words = ["setpriv", "--pdeathsig", "KILL"].map(str::to_owned).to_vec();
+    if find("setpriv").is_some() { words } else { Vec::new() }
+}
+
+/// A command that does not outlive us: for what runs long.
+pub(crate) fn bound(program: impl AsRef<OsStr>) -> Command {
+    let mut words: Vec<OsString> = dies_with_parent().into_iter().map(OsString::from).collect();
+    words.push(program.as_ref().to_owned());
+    command(words)
 }
 
 /// Runs `command` without input; its standard output, or an error with the tail of all it printed.
@@ -70,7 +83,11 @@ fn checked(command: &Command, output: Output) -> Result<String> {
     Err(Trouble(format!("{} ended with {}\n{}", name(command), output.status, tail(&said))))
 }
 
+/// The program's own name, without its path and without `setpriv` and its options before it.
 fn name(command: &Command) -> String {
-    let program = command.get_program().to_string_lossy();
+    let bound = command.get_program() == "setpriv";
+    let program = if bound { command.get_args().nth(2) } else { None }
+        .unwrap_or(command.get_program())
+        .to_string_lossy();
     program.rsplit('/').next().unwrap_or(&program).to_owned()
 }

@@ -12,15 +12,15 @@ use crate::stack::Request;
 use crate::steps::Steps;
 use crate::trouble::{Result, Trouble};
 
-/// One thing needed: what people call it, the Debian package that brings it, and whether it is here.
+/// One thing needed: what people call it, the Debian package that brings it (none: no package does), and whether it is here.
 pub(crate) struct Need {
     what: &'static str,
-    package: &'static str,
+    package: Option<&'static str>,
     met: bool,
 }
 
 fn program_of(what: &'static str, package: &'static str) -> Need {
-    Need { what, package, met: program::find(what).is_some() }
+    Need { what, package: Some(package), met: program::find(what).is_some() }
 }
 
 /// For running the servers as plain processes.
@@ -28,7 +28,7 @@ pub(crate) fn of_stack(request: &Request) -> Vec<Need> {
     let mut needs = vec![
         Need {
             what: "java 17 or later",
-            package: "default-jre-headless",
+            package: Some("default-jre-headless"),
             met: java::version().is_some_and(|v| v >= java::VERSION_MIN),
         },
         program_of("mvn", "maven"),
@@ -39,6 +39,11 @@ pub(crate) fn of_stack(request: &Request) -> Vec<Need> {
     ];
     if postgres::is_root() {
         needs.push(program_of("unshare", "util-linux"));
+        needs.push(Need {
+            what: "user namespaces for root, or an ordinary user: PostgreSQL does not run as root",
+            package: None,
+            met: program::find("unshare").is_none() || postgres::can_leave_root(),
+        });
     }
     if request.secure {
         needs.push(program_of("openssl", "openssl"));
@@ -55,7 +60,7 @@ pub(crate) fn of_build() -> Vec<Need> {
         program_of("pkg-config", "pkg-config"),
         Need {
             what: "OpenSSL's headers",
-            package: "libssl-dev",
+            package: Some("libssl-dev"),
             met: program::succeeds(Command::new("pkg-config").args(["--exists", "openssl"])),
         },
     ]
@@ -66,34 +71,31 @@ pub(crate) fn ensure(needs: &[Need], steps: Steps) -> Result<()> {
     let missing: Vec<&Need> = needs.iter().filter(|need| !need.met).collect();
     if !missing.is_empty() {
         let what = missing.iter().map(|need| need.what).collect::<Vec<_>>().join(", ");
-        let mut packages: Vec<&str> = missing.iter().map(|need| need.package).collect();
+        let mut packages: Vec<&str> = missing.iter().filter_map(|need| need.package).collect();
         packages.dedup();
-        let Some(before) = installer() else {
-            return Err(Trouble(format!(
-                "missing on this machine: {what} (on Debian and Ubuntu: apt-get install {})",
-                packages.join(" ")
-            )));
+        let installable = missing.iter().all(|need| need.package.is_some());
+        let Some(before) = installer().filter(|_| installable) else {
+            let hint = match packages.is_empty() {
+                true => String::new(),
+                false => format!(" (on Debian and Ubuntu: apt-get install {})", packages.join(" ")),
+            };
+            return Err(Trouble(format!("missing on this machine: {what}{hint}")));
         };
-        steps.step(
-            &format!("missing on this machine: {what}; installing {}", packages.join(" ")),
-            || {
-                let apt = |arguments: &[&str]| {
-                    let words = before.iter().copied().chain([
-                        "env",
-                        "DEBIAN_FRONTEND=noninteractive",
-                        "apt-get",
-                    ]);
-                    program::output(program::command(words).args(arguments))
-                };
-                apt(&["update", "-qq"])?;
-                let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
-                install.extend(&packages);
-                apt(&install)
-            },
-        )?;
-    }
-    if !postgres::can_leave_root() {
-        return Err("PostgreSQL does not run as root, and this machine allows no user namespaces: run as an ordinary user".into());
+        steps.note(&format!("missing on this machine: {what}; installing {}", packages.join(" ")));
+        steps.step("installed", || {
+            let apt = |arguments: &[&str]| {
+                let words = before.iter().copied().chain([
+                    "env",
+                    "DEBIAN_FRONTEND=noninteractive",
+                    "apt-get",
+                ]);
+                program::output(program::command(words).args(arguments))
+            };
+            apt(&["update", "-qq"])?;
+            let mut install = vec!["install", "-y", "-qq", "--no-install-recommends"];
+            install.extend(&packages);
+            apt(&install)
+        })?;
     }
     Ok(())
 }

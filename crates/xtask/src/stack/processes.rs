@@ -18,12 +18,6 @@ use crate::supervisor::Service;
 use crate::trouble::{Result, Trouble};
 use crate::{connect, kafka, postgres, registry};
 
-/// Words before a program that the kernel is to kill when the thread that made it ends; none where there is no such thing.
-pub(crate) fn dies_with_parent() -> Vec<String> {
-    let words = ["setpriv", "--pdeathsig", "KILL"].map(str::to_owned).to_vec();
-    if crate::program::find("setpriv").is_some() { words } else { Vec::new() }
-}
-
 /// How long a server may take to answer for the first time; a loaded machine is slow, a broken server ends by itself.
 const START_PATIENCE: Duration = Duration::from_secs(120);
 
