@@ -1,4 +1,12 @@
 //! What every code of a stop or a finding means, and what mends it.
+//!
+//! A code names one situation, whoever meets it: the same word stands in the log, in a check's finding, in the metrics
+//! and here. Transient ones are tried again by `run` itself; they are explained because somebody reads them in a log.
+
+mod database;
+mod messages;
+mod process;
+mod sink;
 
 /// One code, as `afterimage explain` tells it.
 #[derive(Debug)]
@@ -8,16 +16,23 @@ pub(crate) struct Code {
     pub(crate) mend: &'static str,
 }
 
-pub(crate) fn find(code: &str) -> Option<&'static Code> {
-    CODES.iter().find(|known| known.code == code)
-}
-
 const fn code(code: &'static str, meaning: &'static str, mend: &'static str) -> Code {
     Code { code, meaning, mend }
 }
 
-pub(crate) const CODES: &[Code] = &[code(
-    "panic",
-    "A defect of this program. Nothing wrong was stored: the next start goes on from the last commit.",
-    "start again, and report the line to the project",
-)];
+const BEGIN_ANEW: &str = "`afterimage reset FILE` forgets the position and drops the slots; the next run copies all \
+    tables again";
+const BY_ITSELF: &str =
+    "nothing, if it passes: the connector tries again by itself, from the stored position";
+
+pub(crate) fn find(code: &str) -> Option<&'static Code> {
+    all().find(|known| known.code == code)
+}
+
+/// Of the process and its position first, then of the database, the messages, and the sink.
+pub(crate) fn all() -> impl Iterator<Item = &'static Code> {
+    [process::CODES, database::CODES, messages::CODES, sink::CODES].into_iter().flatten()
+}
+
+#[cfg(test)]
+mod tests;

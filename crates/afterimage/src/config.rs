@@ -22,10 +22,11 @@ use serde_json::Value;
 
 pub(crate) use expand::{Lookup, outside};
 pub(crate) use kinds::{
-    CopyMode, Copying, Encoding, Format, Http, Limits, Messages, Name, Readd, Shape, Sink, Source,
+    CopyMode, Copying, Encoding, Format, Http, Limits, Name, Readd, Sink, Source,
 };
 pub(crate) use problem::Problems;
 pub(crate) use schema::schema;
+pub(crate) use section::nearest;
 
 use document::Document;
 use problem::Problem;

@@ -19,10 +19,10 @@ pub(crate) fn bars() -> &'static MultiProgress {
 }
 
 #[derive(Debug, thiserror::Error)]
-#[error("`{given}` is no log level: {source}")]
+#[error("`{given}` is no log level: {problem}")]
 pub(crate) struct LevelError {
     given: String,
-    source: tracing_subscriber::filter::ParseError,
+    problem: String,
 }
 
 impl Logs {
@@ -38,7 +38,7 @@ impl Logs {
         let fallback = if quiet { "warn" } else { DEFAULT };
         let given = self.log_level.as_deref().filter(|given| !given.is_empty()).unwrap_or(fallback);
         let filter = EnvFilter::try_new(given)
-            .map_err(|source| LevelError { given: given.to_owned(), source })?;
+            .map_err(|error| LevelError { given: given.to_owned(), problem: error.to_string() })?;
         let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(AboveBars);
         match self.format() {
             LogFormat::Text => {

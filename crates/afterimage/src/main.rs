@@ -1,18 +1,23 @@
 //! The binary: configuration, wiring, signals, logs, metrics. It opens every connection through a connector.
 
+mod check;
 mod cli;
 mod clock;
 mod codes;
 mod config;
 mod exit;
+mod explain;
 mod health;
 mod http;
 mod logs;
 mod metrics;
-mod pending;
 mod progress;
+mod remove;
 mod report;
+mod run;
 mod signals;
+mod tail;
+mod wire;
 
 use std::process::ExitCode;
 
@@ -28,7 +33,7 @@ fn main() -> ExitCode {
     rustls::crypto::aws_lc_rs::default_provider()
         .install_default()
         .expect("nothing chose a provider before main");
-    match run(cli) {
+    match start(cli) {
         Ok(()) => ExitCode::SUCCESS,
         Err(trouble) => {
             trouble.tell(format);
@@ -37,17 +42,18 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(cli: Cli) -> Result<(), Trouble> {
-    match cli.mode {
+fn start(cli: Cli) -> Result<(), Trouble> {
+    let Cli { mode, logs } = cli;
+    match mode {
+        Mode::Tail(tail) => tail::tail(&tail, &logs),
+        Mode::Run(file) => run::run(&file, &logs),
+        Mode::Check(file) => check::check(&file, &logs),
         Mode::Schema => {
-            println!("{:#}", config::schema());
+            report::print(&format!("{:#}\n", config::schema()));
             Ok(())
         }
-        Mode::Check(file) => {
-            let c = config::load(&file.config)?;
-            println!("{c:?}");
-            Ok(())
-        }
-        _ => Ok(()),
+        Mode::Explain { code } => explain::explain(code.as_deref()),
+        Mode::Reset(reset) => remove::reset(&reset, &logs),
+        Mode::Drop(remove) => remove::drop(&remove, &logs),
     }
 }

@@ -10,6 +10,7 @@ use crate::cli::LogFormat;
 use crate::codes;
 use crate::config::Problems;
 use crate::exit::{Exit, PANICKED};
+use crate::logs::LevelError;
 
 /// Why a mode ended badly.
 #[derive(Debug, thiserror::Error)]
@@ -18,6 +19,8 @@ pub(crate) enum Trouble {
     Configuration(#[from] Problems),
     #[error(transparent)]
     Failure(#[from] Failure),
+    #[error(transparent)]
+    Level(#[from] LevelError),
     /// Said already, in the mode's own form.
     #[error("told")]
     Told(Exit),
@@ -26,7 +29,7 @@ pub(crate) enum Trouble {
 impl Trouble {
     pub(crate) fn exit(&self) -> Exit {
         match self {
-            Trouble::Configuration(_) => Exit::Usage,
+            Trouble::Configuration(_) | Trouble::Level(_) => Exit::Usage,
             Trouble::Failure(failure) => Exit::of(failure.code),
             Trouble::Told(exit) => *exit,
         }
@@ -39,6 +42,7 @@ impl Trouble {
                     line(format, "configuration", &problem, None);
                 }
             }
+            Trouble::Level(error) => line(format, "usage", &error.to_string(), None),
             Trouble::Failure(failure) if Exit::of(failure.code) == Exit::Done => {}
             Trouble::Failure(failure) => {
                 let mend = codes::find(failure.code).map(|code| code.mend);
@@ -78,8 +82,17 @@ fn line(format: LogFormat, code: &str, error: &str, mend: Option<&str>) {
             format!("{line}\n")
         }
     };
-    // Nobody may be reading any more; the exit status still tells.
+    complain(&text);
+}
+
+/// Writes to standard error. Nobody may be reading any more; the exit status still tells.
+pub(crate) fn complain(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Writes a mode's result to standard output. Whoever closed it has seen enough.
+pub(crate) fn print(text: &str) {
+    let _ = io::stdout().lock().write_all(text.as_bytes());
 }
 
 /// From now on a panic on any thread is told in one line, without a backtrace, and ends the process: what is stored

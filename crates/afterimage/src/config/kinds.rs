@@ -12,7 +12,6 @@ use super::bounded::Bounded;
 use super::document::{Document, join};
 use super::problem::Problem;
 use super::section::{self, nearest};
-use crate::pending::schema_registry;
 
 /// The connector's name: topic prefix, transactional id, default of the slot's name.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]

@@ -4,7 +4,6 @@ use schemars::{JsonSchema, SchemaGenerator, generate::SchemaSettings};
 use serde_json::{Map, Value, json};
 
 use super::kinds::{Copying, FORMATS, Http, Limits, Messages, Name, SINKS, SOURCES};
-use crate::pending::schema_registry;
 
 /// The schema, in draft 2020-12. A string may hold `${env:NAME}` and `${file:PATH}` wherever a string is expected.
 pub(crate) fn schema() -> Value {

@@ -1,0 +1,125 @@
+//! `afterimage check`: all that keeps `run` from starting, at once, each with what mends it.
+
+use std::fmt::Write as _;
+
+use connector::{Finding, Severity};
+
+use crate::cli::{File, Logs};
+use crate::config::{self, Config, Encoding, Sink, Source};
+use crate::exit::Exit;
+use crate::report::{Trouble, print};
+use crate::run::block_on;
+
+pub(crate) fn check(file: &File, logs: &Logs) -> Result<(), Trouble> {
+    let config = config::load(&file.config)?;
+    logs.start(true)?;
+    block_on(async {
+        let findings = findings(&config).await;
+        print(&text(&findings));
+        if findings.iter().any(|finding| finding.severity == Severity::Error) {
+            return Err(Trouble::Told(Exit::Failed));
+        }
+        Ok(())
+    })
+}
+
+async fn findings(config: &Config) -> Vec<Finding> {
+    let mut findings: Vec<Finding> = config
+        .warnings
+        .iter()
+        .map(|warning| {
+            Finding::warning("inline-secret", warning, "use `${env:NAME}` or `${file:PATH}`")
+        })
+        .collect();
+    // Side by side: each waits for a server of its own.
+    let (source, sink, format) =
+        tokio::join!(of_source(config), of_sink(config), of_format(config));
+    findings.extend(source);
+    findings.extend(sink);
+    findings.extend(format);
+    findings
+}
+
+async fn of_source(config: &Config) -> Vec<Finding> {
+    match &config.source {
+        Source::Postgres(_) => Vec::new(),
+    }
+}
+
+async fn of_sink(config: &Config) -> Vec<Finding> {
+    match &config.sink {
+        Sink::Kafka(_) => Vec::new(),
+        Sink::File(file) => file_sink::check(Some(&file.path), &file.position()),
+        Sink::Stdout(stdout) => file_sink::check(None, &stdout.position(config.name.as_str())),
+    }
+}
+
+async fn of_format(config: &Config) -> Vec<Finding> {
+    match &config.format.encoding {
+        Encoding::Avro(registry) => schema_registry::check(registry).await,
+        Encoding::Json => Vec::new(),
+    }
+}
+
+/// Errors first; what is only worth knowing last.
+fn text(findings: &[Finding]) -> String {
+    let mut text = String::new();
+    let mut counts = Vec::new();
+    for (severity, plural) in
+        [(Severity::Error, "errors"), (Severity::Warning, "warnings"), (Severity::Note, "notes")]
+    {
+        let of_severity: Vec<_> =
+            findings.iter().filter(|finding| finding.severity == severity).collect();
+        for Finding { code, problem, mend, .. } in &of_severity {
+            let _ = writeln!(text, "{severity}[{code}]: {}", indented(problem));
+            if !mend.is_empty() {
+                let _ = writeln!(text, "  to mend it: {}", indented(mend));
+            }
+        }
+        match of_severity.len() {
+            0 => {}
+            1 => counts.push(format!("1 {severity}")),
+            many => counts.push(format!("{many} {plural}")),
+        }
+    }
+    let verdict = if findings.iter().any(|finding| finding.severity == Severity::Error) {
+        "run would not start"
+    } else {
+        "run would start"
+    };
+    let counts = if counts.is_empty() { "nothing found".to_owned() } else { counts.join(", ") };
+    let _ = writeln!(text, "{verdict}: {counts}");
+    text
+}
+
+fn indented(text: &str) -> String {
+    text.trim_end().replace('\n', "\n    ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(findings: &[Finding], expected: &str) {
+        assert_eq!(text(findings), expected);
+    }
+
+    #[test]
+    fn findings_are_told_by_severity_with_what_mends_them() {
+        check(&[], "run would start: nothing found\n");
+        check(
+            &[
+                Finding::note("topics", "3 topics will be made"),
+                Finding::warning("replication", "one replica", "raise it"),
+                Finding::error("wal-level", "wal_level is replica", "ALTER SYSTEM ..;\nrestart"),
+                Finding::warning("replication", "no standby", "add one"),
+            ],
+            "error[wal-level]: wal_level is replica\n  to mend it: ALTER SYSTEM ..;\n    restart\n\
+             warning[replication]: one replica\n  to mend it: raise it\n\
+             warning[replication]: no standby\n  to mend it: add one\n\
+             note[topics]: 3 topics will be made\n\
+             run would not start: 1 error, 2 warnings, 1 note\n",
+        );
+        check(&[Finding::note("a", "b")], "note[a]: b\nrun would start: 1 note\n");
+    }
+}
