@@ -11,6 +11,8 @@
 //!                  |           |
 //!                change <------+
 //! ```
+//! A registry's failures are the contract's too, so schema-registry also uses connector.
+//!
 //! So no connector knows another, the engine knows no vendor, and only connectors and the two programs reach the outside.
 
 use std::fs;
@@ -50,7 +52,7 @@ const TABLE: [(&str, &[&str]); 10] = [
 const CONNECTORS: [(&str, &[&str]); 3] = [
     ("-source", &["connector", "change", "postgres-replication", "mysql-binlog"]),
     ("-sink", &["connector", "message", "change"]),
-    ("schema-registry", &["avro", "message", "change"]),
+    ("schema-registry", &["avro", "message", "connector", "change"]),
 ];
 
 /// Libraries that reach the outside; `tokio` is one of them but for those that use its time and channels.
