@@ -92,6 +92,11 @@ struct Shop {
     steps: Steps,
 }
 
+struct Database {
+    url: String,
+    password: String,
+}
+
 impl Shop {
     /// Makes the shop, keeps it busy, runs the connector and the viewer until one of them or the person ends it.
     fn open(
@@ -180,7 +185,8 @@ impl Shop {
 
     fn service(&self, name: &str, words: &[&str], end: &'static str) -> Service {
         let mut environment: BTreeMap<String, String> = self.addresses.clone();
-        environment.insert("SHOP_PASSWORD".to_owned(), "cdc".to_owned());
+        let password = self.database().map(|database| database.password).unwrap_or_default();
+        environment.insert("SHOP_PASSWORD".to_owned(), password);
         let mut all = crate::program::dies_with_parent();
         all.extend(words.iter().map(|word| (*word).to_owned()));
         Service {
@@ -192,23 +198,34 @@ impl Shop {
         }
     }
 
-    fn configuration(&self, metrics: &str) -> Result<String> {
-        let address = |what: &str| {
-            self.addresses
-                .get(&variable(what))
-                .ok_or_else(|| Trouble(format!("no address of {what}")))
+    /// The database's address without its password, which goes through the environment, as it should in any configuration.
+    fn database(&self) -> Result<Database> {
+        let url = self.address("POSTGRES")?;
+        let parts =
+            url.split_once("://").and_then(|(scheme, rest)| Some((scheme, rest.rsplit_once('@')?)));
+        let Some((scheme, (login, server))) = parts else {
+            return Err(
+                "the address of PostgreSQL is not postgres://USER:PASSWORD@HOST:PORT/DATABASE"
+                    .into(),
+            );
         };
-        let url = address("POSTGRES")?;
-        // The password goes through the environment, as it should in any configuration.
-        let (scheme, rest) = url.split_once("://").ok_or("the address of POSTGRES is no URL")?;
-        let (user, server) = rest.split_once('@').ok_or("the address of POSTGRES has no user")?;
-        let user = user.split(':').next().unwrap_or(user);
+        let (user, password) = login.split_once(':').unwrap_or((login, ""));
+        Ok(Database { url: format!("{scheme}://{user}@{server}"), password: password.to_owned() })
+    }
+
+    fn address(&self, what: &str) -> Result<&String> {
+        self.addresses
+            .get(&variable(what))
+            .ok_or_else(|| Trouble(format!("the stack has no address of {what}")))
+    }
+
+    fn configuration(&self, metrics: &str) -> Result<String> {
         Ok(format!(
             r#"name = "shop"
 
 [source]
 kind = "postgres"
-url = "{scheme}://{user}@{server}"
+url = "{}"
 password = "${{env:SHOP_PASSWORD}}"
 tls = "disable"
 tables = ["public.*"]
@@ -225,8 +242,9 @@ registry = "{}"
 [http]
 listen = "{metrics}"
 "#,
-            address("KAFKA")?,
-            address("REGISTRY")?,
+            self.database()?.url,
+            self.address("KAFKA")?,
+            self.address("REGISTRY")?,
         ))
     }
 }

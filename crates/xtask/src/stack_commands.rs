@@ -88,7 +88,12 @@ pub(crate) fn request(name: String, arguments: &mut Arguments) -> Result<Request
 fn up(request: &Request) -> Result<()> {
     let steps = Steps::begin();
     if let Ok(addresses) = stack::addresses(&request.name) {
-        steps.note(&format!("stack '{}' is up already", request.name));
+        match Provider::choose()? {
+            Provider::Environment => {
+                steps.note("the addresses are in the environment: nothing is started")
+            }
+            _ => steps.note(&format!("stack '{}' is up already", request.name)),
+        }
         print(&addresses, false);
         return Ok(());
     }

@@ -21,6 +21,9 @@ pub(crate) fn engine_answers() -> bool {
 
 /// The containers up and healthy; the addresses as the other providers give them.
 pub(crate) fn up(request: &Request, site: &Site, steps: Steps) -> Result<Addresses> {
+    if !engine_answers() {
+        return Err("no container engine with Compose answers here".into());
+    }
     let version = request.postgres[0];
     if request.secure {
         steps.note("containers have no encrypted listeners: what needs them is left out (AFTERIMAGE_STACK=processes has them)");
