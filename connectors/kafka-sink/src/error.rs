@@ -47,7 +47,9 @@ pub(crate) enum Error {
          recreate it with {stored}, or begin anew with `afterimage reset`"
     )]
     PartitionsChanged { topic: String, found: i32, stored: i32 },
-    #[error("topic {topic} does not exist and may not be made; make it, or set topics.create = true")]
+    #[error(
+        "topic {topic} does not exist and may not be made; make it, or set topics.create = true"
+    )]
     TopicMissing { topic: String },
     #[error("topic {topic} cannot be made: {code}")]
     TopicRefused { topic: String, code: RDKafkaErrorCode },
@@ -167,11 +169,16 @@ impl Error {
                 code: RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::InvalidMessageSize,
                 ..
             }) => (Definite, "record-too-large"),
+            Error::Undelivered(Undelivered { code: RDKafkaErrorCode::InvalidRecord, .. }) => {
+                (Definite, "record-refused")
+            }
             Error::Undelivered(undelivered) if is_fencing(undelivered.code) => {
                 (Transient, "producer-fenced")
             }
             Error::Kafka(_) => (Transient, "kafka"),
-            Error::Unreachable { .. } => (Transient, "brokers-unreachable"),
+            Error::Unreachable { problem, .. } => {
+                (Transient, problem.as_ref().map_or("brokers-unreachable", Problem::name))
+            }
             Error::Hung => (Transient, "producer-hung"),
             Error::Lost => (Transient, "not-recovered"),
             Error::Deadline => (Transient, "kafka-deadline"),

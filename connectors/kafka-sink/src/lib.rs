@@ -12,9 +12,11 @@
 //! The position topic `__afterimage.<name>` is written in the transaction of the data that it covers, under the
 //! transactional id `afterimage.<name>`, whose epoch is the only lock there is.
 
+mod check;
 mod config;
 mod error;
 mod log;
+mod manage;
 mod meters;
 mod owner;
 mod partition;
@@ -28,8 +30,10 @@ mod stamp;
 mod topics;
 mod watch;
 
+pub use check::{Target, check};
 pub use config::{
     CleanupPolicy, Compression, Config, Delivery, Mechanism, Partitioner, Sasl, Tls, TopicRules,
 };
+pub use manage::{Listing, Reset, drop_topics, list_topics, peek, reset};
 pub use settings::ConfigError;
 pub use sink::{Clock, KafkaSink};

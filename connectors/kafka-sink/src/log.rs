@@ -1,9 +1,9 @@
 //! The sink without the question where messages come from: transactions, their position, their end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use connector::{Checkpoint, Failure, Open, Position, Resume};
+use connector::{Checkpoint, Failure, FailureKind, Open, Position, Resume};
 use message::{Message, Topic, TopicIndex, TopicKind};
 use rdkafka::message::Header;
 use tokio::time::Instant;
@@ -85,7 +85,12 @@ impl<P: Position> Log<P> {
     pub(crate) fn fail(&mut self, error: Error, doing: &'static str) -> Failure {
         self.owner.suspect(&error);
         self.lose();
-        error.failing(doing)
+        let mut failure = error.failing(doing);
+        // Credentials that never worked will not; ones that did may only be out of order for a while.
+        if self.owner.is_fresh() && matches!(failure.code, "not-authenticated" | "tls-failed") {
+            failure.kind = FailureKind::Definite;
+        }
+        failure
     }
 
     /// The registry's numbers that stand in the keys written so far, by topic.
@@ -257,7 +262,9 @@ impl<P: Position> Log<P> {
     /// Says in the position topic that this instance writes from now on, and where it goes on.
     pub(crate) async fn claim(&mut self) -> Result<(), Error> {
         let (epoch, identity, done, open) = match &self.contents.place {
-            Some(place) => (place.epoch + 1, place.identity, place.done.clone(), place.open.clone()),
+            Some(place) => {
+                (place.epoch + 1, place.identity, place.done.clone(), place.open.clone())
+            }
             None => {
                 let source = self.contents.source.as_ref();
                 let identity = source.map(|source| position::identity_hash(&source.identity));
@@ -276,7 +283,23 @@ impl<P: Position> Log<P> {
         let epoch = self.contents.place.as_ref().map_or(0, |place| place.epoch);
         let claim = ClaimRecord { instance: self.owner.instance, epoch };
         self.begin().await?;
-        self.put(CLAIM, &position::encode(CLAIM, &claim)?).await?;
+        self.put(CLAIM.as_bytes(), Some(&position::encode(CLAIM, &claim)?)).await?;
+        self.end().await
+    }
+
+    /// Forgets what stands under `keys` and begins at `place`, in one transaction.
+    pub(crate) async fn replace(
+        &mut self,
+        keys: BTreeSet<Vec<u8>>,
+        place: Place<P>,
+    ) -> Result<(), Error> {
+        self.contents = Contents { place: Some(place.clone()), ..Contents::default() };
+        self.begin().await?;
+        for key in keys {
+            self.put(&key, None).await?;
+        }
+        let value = position::encode(POSITION, &place)?;
+        self.put(POSITION.as_bytes(), Some(&value)).await?;
         self.end().await
     }
 
@@ -297,9 +320,10 @@ impl<P: Position> Log<P> {
         }
         let place = Place { sequence, incarnation, epoch, identity, done, open };
         for (key, value) in std::mem::take(&mut self.pending) {
-            self.put(&key, &value).await?;
+            self.put(key.as_bytes(), Some(&value)).await?;
         }
-        self.put(POSITION, &position::encode(POSITION, &place)?).await?;
+        let value = position::encode(POSITION, &place)?;
+        self.put(POSITION.as_bytes(), Some(&value)).await?;
         self.end().await?;
         self.contents.place = Some(place);
         self.meters.transactions.increment(1);
@@ -307,20 +331,20 @@ impl<P: Position> Log<P> {
         Ok(())
     }
 
-    async fn put(&mut self, key: &str, value: &[u8]) -> Result<(), Error> {
+    async fn put(&mut self, key: &[u8], value: Option<&[u8]>) -> Result<(), Error> {
         let State::Open(producer, stamp) = &mut self.state else { return Err(Error::Lost) };
         let limit = position::RECORD_BYTES_MAX as usize - RECORD_OVERHEAD_BYTES;
-        if key.len() + value.len() > limit {
-            let (bytes, subject) = (key.len() + value.len(), self.settings.position_topic());
-            let key = Key::new(Some(key.as_bytes()));
+        let bytes = key.len() + value.map_or(0, <[u8]>::len);
+        if bytes > limit {
+            let (subject, key) = (self.settings.position_topic(), Key::new(Some(key)));
             return Err(Error::RecordTooLarge { subject, bytes, limit, key });
         }
         let topic = self.settings.position_topic();
-        let record = Record::with_opaque_to(&topic, watch::POSITION)
+        let mut record = Record::with_opaque_to(&topic, watch::POSITION)
             .partition(0)
-            .key(key.as_bytes())
-            .payload(value)
+            .key(key)
             .headers(position::headers(stamp, self.owner.instance));
+        record.payload = value;
         producer.send(record, self.settings.deadline()).await
     }
 

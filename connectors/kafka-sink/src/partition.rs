@@ -56,6 +56,9 @@ mod tests {
             (b"a-little-bit-longer-string", -1_486_304_829),
             (b"lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
             (b"abc", 479_470_107),
+            (b"ab", 316_155_434),
+            (b"a", -1_563_381_124),
+            (b"", 275_646_681),
         ];
         for (bytes, hash) in cases {
             assert_eq!(murmur2(bytes).cast_signed(), *hash, "{bytes:?}");

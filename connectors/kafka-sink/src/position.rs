@@ -151,8 +151,7 @@ fn checksum(key: &[u8], json: &[u8]) -> u32 {
 
 pub(crate) fn encode<T: Serialize>(key: &str, thing: &T) -> Result<Vec<u8>, Error> {
     let json = serde_json::to_vec(thing).map_err(|error| Error::Encoding("a record", error))?;
-    let mut value =
-        format!("{VERSION} {:08x} ", checksum(key.as_bytes(), &json)).into_bytes();
+    let mut value = format!("{VERSION} {:08x} ", checksum(key.as_bytes(), &json)).into_bytes();
     value.extend_from_slice(&json);
     Ok(value)
 }
@@ -180,6 +179,12 @@ fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, Damage> {
     })
 }
 
+/// The position in this record, if it is one and whole.
+pub(crate) fn place<P: DeserializeOwned>(record: &Raw) -> Option<Place<P>> {
+    let value = record.value.as_deref().filter(|_| record.key == POSITION.as_bytes())?;
+    decode(POSITION, value).ok()
+}
+
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = bytes.iter().position(|byte| *byte == b' ')?;
     Some((&bytes[..space], &bytes[space + 1..]))
@@ -187,9 +192,7 @@ fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
 
 pub(crate) fn headers(stamp: &Stamp, instance: Uuid) -> OwnedHeaders {
     let instance = instance.to_string();
-    stamp
-        .headers(1)
-        .insert(Header { key: INSTANCE, value: Some(instance.as_str()) })
+    stamp.headers(1).insert(Header { key: INSTANCE, value: Some(instance.as_str()) })
 }
 
 /// The writer of a record of the position topic.
@@ -211,17 +214,21 @@ impl<P> Default for Contents<P> {
 }
 
 impl<P: DeserializeOwned> Contents<P> {
-    /// Puts together what was read, oldest first. `together`: it was written in transactions, so no part may be newer
-    /// than another.
+    /// Puts together what was read, oldest first; what was replaced later need not be whole. `together`: it was written
+    /// in transactions, so no part may be newer than another.
     pub(crate) fn read(records: &[Raw], together: bool) -> Result<Self, Damage> {
-        let mut contents = Self::default();
+        let mut last: BTreeMap<&[u8], &Raw> = BTreeMap::new();
         let mut highest = 0;
         for record in records {
-            let key = std::str::from_utf8(&record.key).map_err(|_| Damage::Key)?;
-            contents.take(key, record.value.as_deref())?;
-            if key == POSITION && let Some(place) = &contents.place {
+            last.insert(&record.key, record);
+            if let Some(place) = place::<P>(record) {
                 highest = place.sequence.max(highest);
             }
+        }
+        let mut contents = Self::default();
+        for (key, record) in last {
+            let key = std::str::from_utf8(key).map_err(|_| Damage::Key)?;
+            contents.take(key, record.value.as_deref())?;
         }
         contents.whole(highest, together)?;
         Ok(contents)
@@ -248,13 +255,7 @@ impl<P: DeserializeOwned> Contents<P> {
                 }
                 self.topics.insert(topic.name.clone(), topic);
             }
-            (key, None) if key.starts_with("table/") => {
-                self.tables.retain(|name, _| table_key(name) != key);
-            }
-            (key, None) if key.starts_with("topic/") => {
-                self.topics.retain(|name, _| topic_key(name) != key);
-            }
-            // A key that a newer version writes and this one can do without.
+            // What was forgotten, or a key that a newer version writes and this one can do without.
             (_, _) => {}
         }
         Ok(())

@@ -102,7 +102,11 @@ impl Producer {
     }
 
     /// Queues one record, waiting for room while the queue is full.
-    pub(crate) async fn send(&mut self, mut record: Record<'_>, deadline: Duration) -> Result<(), Error> {
+    pub(crate) async fn send(
+        &mut self,
+        mut record: Record<'_>,
+        deadline: Duration,
+    ) -> Result<(), Error> {
         let bytes = record.key.map_or(0, <[u8]>::len) + record.payload.map_or(0, <[u8]>::len);
         loop {
             match self.client.send(record) {

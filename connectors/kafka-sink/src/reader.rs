@@ -19,12 +19,16 @@ use crate::error::Error;
 use crate::position::{self, Raw};
 use crate::settings::{Role, Settings};
 use crate::stamp::Stamp;
-use crate::watch::Watch;
+use crate::watch::{Problem, Watch};
 
 type Client = BaseConsumer<Watch>;
 
 /// Between two questions whether an open transaction has ended.
 const AGAIN: Duration = Duration::from_millis(10);
+/// Of what the client tells between two attempts, as much is listened to.
+const TOLD: usize = 32;
+/// One attempt to reach the cluster; what goes wrong is told by the client meanwhile.
+const ATTEMPT: Duration = Duration::from_secs(2);
 
 pub(crate) struct Reader {
     committed: Client,
@@ -90,14 +94,16 @@ impl Reader {
         let client = self.uncommitted.client();
         loop {
             // A client that was just made knows no broker yet and gives up at once.
-            match client.fetch_metadata(topic, remaining(until)) {
+            match client.fetch_metadata(topic, remaining(until).min(ATTEMPT)) {
                 Ok(metadata) => return Ok(metadata),
-                Err(error) if Instant::now() < until && is_transport(&error) => {
-                    self.uncommitted.poll(AGAIN);
-                }
                 Err(error) if is_transport(&error) => {
+                    let told = (0..TOLD).find(|_| self.uncommitted.poll(AGAIN).is_none());
+                    tracing::debug!(events = told.unwrap_or(TOLD), "no broker answered yet");
                     let problem = self.uncommitted.context().problem();
-                    return Err(Error::Unreachable { brokers: self.brokers.clone(), problem });
+                    let lasting = problem.as_ref().is_some_and(Problem::is_lasting);
+                    if lasting || Instant::now() >= until {
+                        return Err(Error::Unreachable { brokers: self.brokers.clone(), problem });
+                    }
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -114,13 +120,20 @@ impl Reader {
         Ok(self.watermarks(&self.committed, topic, partition)?.1)
     }
 
-    fn watermarks(&self, client: &Client, topic: &str, partition: i32) -> Result<(i64, i64), Error> {
+    fn watermarks(
+        &self,
+        client: &Client,
+        topic: &str,
+        partition: i32,
+    ) -> Result<(i64, i64), Error> {
         let until = Instant::now() + self.deadline;
         loop {
             match client.client().fetch_watermarks(topic, partition, remaining(until)) {
                 Ok(watermarks) => return Ok(watermarks),
                 // Metadata spreads to the brokers at its own pace after a topic was made.
-                Err(error) if Instant::now() < until && (is_transport(&error) || is_new(&error)) => {
+                Err(error)
+                    if Instant::now() < until && (is_transport(&error) || is_new(&error)) =>
+                {
                     client.poll(AGAIN);
                 }
                 Err(error) => return Err(error.into()),

@@ -89,6 +89,9 @@ impl<P: Position> Log<P> {
     async fn connect(&mut self) -> Result<BTreeMap<String, i32>, Error> {
         let settings = self.settings.clone();
         let reader = Arc::new(blocking(move || Reader::new(&settings)).await?);
+        // Says best what is wrong when no broker can be talked to.
+        let (asked, topic) = (Arc::clone(&reader), self.settings.position_topic());
+        blocking(move || asked.partitions(&topic)).await?;
         self.owner.look(&reader).await?;
         let producer = self.owner.init(&self.settings).await?;
         self.state = State::Ready(producer);

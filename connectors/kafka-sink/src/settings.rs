@@ -308,6 +308,8 @@ fn is_name(name: &str) -> bool {
 
 fn is_address(broker: &str) -> bool {
     broker.rsplit_once(':').is_some_and(|(host, port)| {
-        !host.is_empty() && !host.contains([',', '/', ' ']) && port.parse::<u16>().is_ok_and(|port| port > 0)
+        !host.is_empty()
+            && !host.contains([',', '/', ' '])
+            && port.parse::<u16>().is_ok_and(|port| port > 0)
     })
 }

@@ -54,6 +54,27 @@ pub(crate) struct Problem {
     pub(crate) reason: String,
 }
 
+impl Problem {
+    /// The documented code.
+    pub(crate) fn name(&self) -> &'static str {
+        match self.code {
+            RDKafkaErrorCode::Authentication
+            | RDKafkaErrorCode::SaslAuthenticationFailed
+            | RDKafkaErrorCode::UnsupportedSASLMechanism
+            | RDKafkaErrorCode::IllegalSASLState => "not-authenticated",
+            RDKafkaErrorCode::SSL => "tls-failed",
+            // A handshake that ends with the connection counts as a connection lost.
+            _ if self.reason.contains("SSL handshake failed") => "tls-failed",
+            _ => "brokers-unreachable",
+        }
+    }
+
+    /// Trying again with the same settings gives the same.
+    pub(crate) fn is_lasting(&self) -> bool {
+        self.name() != "brokers-unreachable"
+    }
+}
+
 impl Watch {
     pub(crate) fn told(&self) -> u64 {
         self.told.load(Ordering::Acquire)

@@ -38,10 +38,7 @@ fn the_last_of_a_key_counts() {
 
 #[test]
 fn names_with_dots_keep_apart() {
-    assert_ne!(
-        table_key(&TableName::new("a.b", "c")),
-        table_key(&TableName::new("a", "b.c"))
-    );
+    assert_ne!(table_key(&TableName::new("a.b", "c")), table_key(&TableName::new("a", "b.c")));
     assert_eq!(table_key(&TableName::new("public", "orders")), "table/public.orders");
 }
 
@@ -73,9 +70,7 @@ fn damage_is_told() {
     let mut nameless = position(1, None);
     nameless.key = vec![0xff];
     check(&[nameless], Damage::Key);
-    let (here, there) = ("table/a.b", TableState::new(TableName::new("a", "c"), Default::default()));
-    check(
-        &[raw(here, Some(encode(here, &there).unwrap()))],
-        Damage::Form { key: here.to_owned() },
-    );
+    let (here, there) =
+        ("table/a.b", TableState::new(TableName::new("a", "c"), Default::default()));
+    check(&[raw(here, Some(encode(here, &there).unwrap()))], Damage::Form { key: here.to_owned() });
 }
