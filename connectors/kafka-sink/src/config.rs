@@ -5,6 +5,8 @@ use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::Deserialize;
 
+use crate::settings::{ConfigError, Settings};
+
 /// Where messages go and how surely.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -177,6 +179,11 @@ impl Config {
             deadline_ms: default_deadline_ms(),
             kafka: BTreeMap::new(),
         }
+    }
+
+    /// All mistakes that can be seen without a server. `name` is the connector's.
+    pub fn mistakes(&self, name: &str) -> Vec<ConfigError> {
+        Settings::new(name, self.clone()).err().unwrap_or_default()
     }
 
     /// The TLS settings, if connections are to be encrypted.
