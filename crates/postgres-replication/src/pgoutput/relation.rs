@@ -60,8 +60,7 @@ impl Relation {
             }
         };
         let count = cursor.u16("the number of columns")?;
-        let mut columns =
-            Vec::with_capacity(usize::from(count).min(cursor.remaining() / COLUMN_BYTES_MIN));
+        let mut columns = Vec::with_capacity(columns_possible(count, cursor.remaining()));
         for _ in 0..count {
             columns.push(Column {
                 key: cursor.u8("a column's flags")? & 1 != 0,
@@ -82,6 +81,11 @@ impl<'a> Type<'a> {
             name: cursor.text("the type's name")?,
         })
     }
+}
+
+/// How many columns to make room for: no more than the bytes that are there can hold.
+pub(super) fn columns_possible(announced: u16, bytes: usize) -> usize {
+    usize::from(announced).min(bytes / COLUMN_BYTES_MIN)
 }
 
 /// On this wire the empty name stands for the system's own schema.
