@@ -15,6 +15,7 @@ pub mod debezium;
 pub mod files;
 pub mod kills;
 pub mod ledger;
+pub mod proxy;
 pub mod registry;
 pub mod scenario;
 pub mod sentinel;
