@@ -289,7 +289,12 @@ fn signal(services: &mut BTreeMap<String, Running>, request: &Value) -> Result<V
     let name = request["service"].as_str().unwrap_or_default();
     let running =
         services.get_mut(name).ok_or_else(|| Trouble(format!("there is no service '{name}'")))?;
-    running.send(request["signal"].as_str().unwrap_or_default())?;
+    let signal = request["signal"].as_str().unwrap_or_default();
+    running.send(signal)?;
+    if signal == "KILL" {
+        // Nothing can put this end off; waited for, the next request finds the server gone.
+        running.ended = running.child.wait().ok();
+    }
     Ok(json!({}))
 }
 
