@@ -239,3 +239,6 @@ fn drain(client: &Client, until: Instant) -> Result<(), Error> {
         thread::park_timeout(DRAIN);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -313,3 +313,6 @@ fn is_address(broker: &str) -> bool {
             && port.parse::<u16>().is_ok_and(|port| port > 0)
     })
 }
+
+#[cfg(test)]
+mod tests;

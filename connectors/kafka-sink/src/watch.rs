@@ -158,6 +158,9 @@ impl ClientContext for Watch {
     fn error(&self, error: KafkaError, reason: &str) {
         self.tell();
         let Some(code) = error.rdkafka_error_code() else { return };
+        if code == RDKafkaErrorCode::PartitionEOF {
+            return;
+        }
         tracing::debug!(target: "kafka_client", ?code, "{reason}");
         let mut problem = self.problem.lock().unwrap_or_else(PoisonError::into_inner);
         // That all brokers are down says less than why the last one is.
