@@ -267,7 +267,8 @@ impl Tables {
         self.copying.table = Some(mark.table.clone());
         let known = progress.table(&mark.table);
         match known.and_then(|table| table.copy.chunks.get(mark.chunk)) {
-            Some(chunk) if !chunk.done || early => {}
+            Some(chunk) if !chunk.done => {}
+            _ if early => return Ok(()),
             _ => return Err(fault(&mark.table, "a part of a chunk that is not to be read")),
         }
         if by_rows && mark.rows > 0 {

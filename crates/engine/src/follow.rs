@@ -87,6 +87,13 @@ where
             if matches!(goal, Goal::Boundary) && cadence.is_whole() && progress.open().is_none() {
                 return Ok(Drained::Boundary);
             }
+            if let Goal::Until(goal) = goal
+                && self.settings.is(Mutant::PinBesideStream)
+                && !cadence.is_pending()
+                && progress.at().is_some_and(|at| at.from.covers(goal))
+            {
+                return Ok(Drained::Reached);
+            }
             match self.next(&cadence).await {
                 Next::Item(item) => self.take(progress, &mut cadence, &unfinished, item).await?,
                 Next::Waited => {}

@@ -11,14 +11,14 @@ pub enum Mutant {
     FlushAtPin,
     /// Absent cells streamed during a copy are forgotten.
     NoHoles,
-    /// A later pin is asked for while the stream goes on from an open transaction.
-    PinBesideOpenStream,
+    /// A later pin is asked for while the stream goes on.
+    PinBesideStream,
     /// A definite stop without proof of ownership.
     StopWithoutProof,
     /// A table that starts again is left out of the stream until it is copied.
     BegunLost,
-    /// The source may cut a begun table into other chunks.
-    ChunksRecomputed,
+    /// Whatever the source plans for a begun table is taken.
+    PlanUnchecked,
     /// A table that was removed is copied again as if it were new.
     ReaddedSilently,
     /// The server hears of a position before it is committed.

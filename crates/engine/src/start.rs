@@ -53,7 +53,7 @@ where
                 Some(self.pin_first(progress, &plan).await?)
             } else if !plan.needs_pin() {
                 None
-            } else if progress.open().is_some() && !self.settings.is(Mutant::PinBesideOpenStream) {
+            } else if progress.open().is_some() {
                 // The stream must stand between two transactions when a pin is taken.
                 self.start_stream(progress, followed(progress), None);
                 self.drain(progress, Goal::Boundary).await?;
@@ -126,15 +126,16 @@ where
         if !pinned.at.covers(&stored.from) {
             let why = "the server's log ends before the stored position";
             return Err(Failure::transient("pin-behind", "pinning tables", why).into());
-        }
-        if self.settings.is(Mutant::CopyWithoutCatchingUp) {
+        } else if self.settings.is(Mutant::CopyWithoutCatchingUp) {
             progress.reached(pinned.at.clone());
             self.commit(progress).await?;
         } else {
-            self.start_stream(progress, followed(progress), Some(pinned.at.clone()));
+            let until = (!self.settings.is(Mutant::PinBesideStream)).then(|| pinned.at.clone());
+            self.start_stream(progress, followed(progress), until);
             if self.drain(progress, Goal::Until(&pinned.at)).await? != Drained::Reached {
                 return Ok(None);
             }
+            self.end_stream().await;
         }
         // The plan was made before the stream showed its rows. An Absent cell streamed meanwhile may belong to a row
         // that moved from a missing chunk into one that is done, and that no chunk will complete.
@@ -158,7 +159,7 @@ where
         plan: &Plan,
         pinned: Vec<TableState>,
     ) -> Result<Vec<TableState>, Failure> {
-        if self.settings.is(Mutant::ChunksRecomputed) {
+        if self.settings.is(Mutant::PlanUnchecked) {
             return Ok(pinned);
         }
         let checked = check_pinned(&plan.missing, pinned)?;

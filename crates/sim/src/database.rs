@@ -106,10 +106,12 @@ pub struct Database {
     objects: u64,
     values: u64,
     pub transactions: u64,
+    /// Number of different keys in a table.
+    keys: u64,
 }
 
 impl Database {
-    pub fn new(rng: &mut StdRng) -> Self {
+    pub fn new(rng: &mut StdRng, large: bool) -> Self {
         let mut database = Self {
             tables: BTreeMap::new(),
             log: Vec::new(),
@@ -119,10 +121,11 @@ impl Database {
             objects: 1000,
             values: 0,
             transactions: 0,
+            keys: if large { 30 } else { 12 },
         };
         for _ in 0..rng.random_range(1..=4) {
             database.create_table(rng);
-            for _ in 0..rng.random_range(0..6) {
+            for _ in 0..rng.random_range(0..if large { 25 } else { 6 }) {
                 database.transact(rng, 4);
             }
         }
@@ -138,7 +141,7 @@ impl Database {
             rows: BTreeMap::new(),
             versions: BTreeMap::new(),
             leaves_out: rng.random_bool(0.5),
-            pages: 3,
+            pages: self.keys / 4,
             locks: 0,
         };
         self.tables.insert(name, relation);
@@ -156,7 +159,7 @@ impl Database {
             self.values += 1;
             let (at, value) = (self.end, self.values);
             let relation = self.tables.get_mut(name).expect("a name of a table");
-            let operation = relation.change(rng, value);
+            let operation = relation.change(rng, self.keys, value);
             let schema = Arc::clone(&relation.schema);
             rows.push(LogRow { table: name.clone(), schema, operation, at });
         }
@@ -223,8 +226,7 @@ impl Database {
 }
 
 impl Relation {
-    fn change(&mut self, rng: &mut StdRng, value: u64) -> Operation {
-        const KEYS: u64 = 12;
+    fn change(&mut self, rng: &mut StdRng, keys: u64, value: u64) -> Operation {
         if rng.random_bool(0.1) {
             return Operation::Message;
         }
@@ -232,7 +234,7 @@ impl Relation {
             self.pages += 1;
         }
         let page = rng.random_range(0..self.pages);
-        let key = rng.random_range(0..KEYS);
+        let key = rng.random_range(0..keys);
         let version = self.versions.entry(key).or_default();
         *version += 1;
         let version = *version;

@@ -122,6 +122,7 @@ impl Drive {
     async fn something_happens(&mut self) {
         let what = self.world.lock().rng.random_range(0..100);
         match what {
+            // The weights: half of it is work, the other half trouble.
             0..45 => self.transact(6),
             45..50 => self.transact(40),
             50..58 => self.idle(),
@@ -196,6 +197,9 @@ impl Drive {
         process.run.abort();
         let _ = process.run.await;
         self.report.crashes += 1;
+        if self.world.lock().character.long_copy && self.world.chance(0.2) {
+            self.rewrite();
+        }
     }
 
     fn light_fuse(&self) {
@@ -287,8 +291,15 @@ impl Drive {
             ..Limits::default()
         };
         #[cfg(feature = "mutants")]
-        if let Some(Mutant::Engine(mutant)) = state.mutant {
-            settings.mutant = Some(mutant);
+        {
+            settings.mutant = match state.mutant {
+                Some(Mutant::Engine(mutant)) => Some(mutant),
+                // The engine would notice.
+                Some(Mutant::ChunksRecomputed | Mutant::RewriteIgnored) => {
+                    Some(engine::Mutant::PlanUnchecked)
+                }
+                _ => None,
+            };
         }
         settings
     }
@@ -348,6 +359,12 @@ impl Drive {
             state.wake_all();
             Instant::now() + PATIENCE
         };
+        if self.world.lock().character.slow_claims {
+            // One that works, and one that comes beside it.
+            tokio::time::sleep(Duration::from_secs(30)).await;
+            self.start();
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
         self.transact(6);
         while self.report.violations.is_empty() && self.world.lock().violations.is_empty() {
             self.reap().await;

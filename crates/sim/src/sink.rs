@@ -79,6 +79,9 @@ impl ModelSink {
         self.was_fenced = false;
         self.finished = false;
         self.step().await;
+        if self.world.lock().character.slow_claims {
+            tokio::time::sleep(Duration::from_secs(6)).await;
+        }
         self.world.trip(0.02, "reading the position")?;
         if since.elapsed() > CLAIM_WITHIN {
             return Err(Failure::transient("late", "claiming", "it took too long"));

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 
 use change::{Batch, Operation, Place};
 use connector::{Chunk, ChunkMark, Failure, Snapshot, TableState};
@@ -105,6 +106,10 @@ impl Snapshot for ModelSnapshot {
     async fn next(&mut self) -> Result<Option<(Batch, ChunkMark)>, Failure> {
         self.world.step(self.process).await;
         let Some((table, index, chunk)) = self.work.last().cloned() else { return Ok(None) };
+        if self.world.lock().character.long_copy {
+            let millis = self.world.lock().rng.random_range(10..300);
+            tokio::time::sleep(Duration::from_millis(millis)).await;
+        }
         let tripped = self.world.trip(0.01, "reading a chunk");
         let lies = tripped.is_err() && self.world.is(Mutant::ChunkEndOnError);
         if !lies {

@@ -34,6 +34,7 @@ pub struct State {
     pub faults: bool,
     pub mutant: Option<Mutant>,
     pub config: Config,
+    pub character: Character,
     /// Rules that were seen broken while running.
     pub violations: Vec<String>,
     pub steps: u64,
@@ -51,6 +52,15 @@ pub struct Config {
     pub truncate_readded: bool,
 }
 
+/// What is special about a seed.
+#[derive(Debug, Clone, Copy)]
+pub struct Character {
+    /// More and larger tables, and slower readers: most faults fall into the copy.
+    pub long_copy: bool,
+    /// The broker answers new owners late.
+    pub slow_claims: bool,
+}
+
 #[derive(Debug, Default)]
 pub struct Process {
     /// Steps left to live.
@@ -62,7 +72,9 @@ pub struct Process {
 impl World {
     pub fn new(seed: u64, mutant: Option<Mutant>) -> Self {
         let mut rng = StdRng::seed_from_u64(seed);
-        let database = Database::new(&mut rng);
+        let character =
+            Character { long_copy: rng.random_bool(0.4), slow_claims: rng.random_bool(0.15) };
+        let database = Database::new(&mut rng, character.long_copy);
         let state = State {
             rng,
             database,
@@ -71,6 +83,7 @@ impl World {
             faults: true,
             mutant,
             config: Config::default(),
+            character,
             violations: Vec::new(),
             steps: 0,
         };

@@ -25,7 +25,7 @@ fn the_same_seed_is_the_same_history() {
 #[test]
 fn simulation() {
     let first = number("AFTERIMAGE_SIM_FIRST", 1);
-    let seeds = number("AFTERIMAGE_SIM_SEEDS", 1_500);
+    let seeds = number("AFTERIMAGE_SIM_SEEDS", 2_500);
     let next = AtomicU64::new(first);
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let work = || {
