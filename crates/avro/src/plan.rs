@@ -33,8 +33,6 @@ enum Op {
         column: usize,
         conversion: Conversion,
         union: Union,
-        /// Elements of an array are in a union with null.
-        elements: Union,
         absent: Option<Range<usize>>,
         field: usize,
     },
@@ -128,10 +126,6 @@ impl Plan {
                 }
             }
             (Binding::Cell { column, conversion, absent }, Part::Image(image)) => {
-                let elements = match &field.schema.form {
-                    Form::Array(element) => Union::of(element),
-                    _ => Union::Required,
-                };
                 let absent = absent.as_ref().map(|value| {
                     let start = self.constants.len();
                     literal(value, &field.schema, &mut self.constants);
@@ -143,7 +137,6 @@ impl Plan {
                     column: *column,
                     conversion: conversion.clone(),
                     union,
-                    elements,
                     absent,
                     field: name,
                 });
@@ -182,7 +175,7 @@ impl Plan {
                     }
                     continue;
                 }
-                Op::Cell { image, column, conversion, union, elements, absent, field } => {
+                Op::Cell { image, column, conversion, union, absent, field } => {
                     let written = match scope.cell(*image, *column) {
                         Ok(Cell::Absent) => match absent {
                             Some(range) => {
@@ -191,9 +184,7 @@ impl Plan {
                             }
                             None => Err(Fault::Absent),
                         },
-                        Ok(cell) => {
-                            write_cell(cell, conversion, *union, *elements, scope, scratch, out)
-                        }
+                        Ok(cell) => write_cell(cell, conversion, *union, scope, scratch, out),
                         Err(fault) => Err(fault),
                     };
                     (written, field)
@@ -216,17 +207,19 @@ fn write_cell<'a>(
     cell: Cell<'a>,
     conversion: &Conversion,
     union: Union,
-    elements: Union,
     scope: &Scope<'a>,
     scratch: &mut Scratch,
     out: &mut Vec<u8>,
 ) -> Result<(), Fault> {
-    if let (Cell::Value(Value::Array(array)), Some(element)) = (cell, conversion.element()) {
+    if let (Cell::Value(Value::Array(array)), Some((element, optional))) =
+        (cell, conversion.element())
+    {
         union.value(out);
         if !array.is_empty() {
             long(array.len() as i64, out);
+            let union = if optional { Union::NullFirst } else { Union::Required };
             for cell in array.iter() {
-                write_cell(cell, element, elements, Union::NullFirst, scope, scratch, out)?;
+                write_cell(cell, element, union, scope, scratch, out)?;
             }
         }
         out.push(0);

@@ -46,7 +46,11 @@ pub enum Conversion {
     /// The bits as an unsigned number, little-endian, without leading zeroes.
     Bits,
     Point,
-    Array(Box<Conversion>),
+    /// `optional`: elements may be null.
+    Array {
+        element: Box<Conversion>,
+        optional: bool,
+    },
 }
 
 /// The value of one field, borrowed from the batch or from the scratch.
@@ -171,15 +175,15 @@ impl Conversion {
             (Conversion::Uuid, Value::Uuid(bytes)) => Datum::Text(uuid(bytes, &mut scratch.short)),
             (Conversion::Bits, Value::Bits { length, bytes }) => Datum::Bits { length, bytes },
             (Conversion::Point, Value::Point { x, y }) => Datum::Point { x, y },
-            (Conversion::Array(_), Value::Array(elements)) => Datum::Array(elements),
+            (Conversion::Array { .. }, Value::Array(elements)) => Datum::Array(elements),
             _ => return Err(Fault::Kind),
         })
     }
 
-    /// What the elements of an array go through.
-    pub fn element(&self) -> Option<&Conversion> {
+    /// What the elements of an array go through, and whether they may be null.
+    pub fn element(&self) -> Option<(&Conversion, bool)> {
         match self {
-            Conversion::Array(element) => Some(element),
+            Conversion::Array { element, optional } => Some((element, *optional)),
             _ => None,
         }
     }

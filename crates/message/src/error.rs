@@ -45,6 +45,8 @@ pub(crate) enum EncodeError {
     KeylessDelete { table: TableName },
     #[error("{table} was not prepared")]
     Unprepared { table: TableName },
+    #[error("{table}: two columns become the field {field}")]
+    Fields { table: TableName, field: Arc<str> },
     #[error("{one} and {other} would both be called {name}")]
     Collision { one: String, other: String, name: String },
 }

@@ -43,7 +43,6 @@ enum Op {
         column: usize,
         conversion: Conversion,
         optional: bool,
-        element_optional: bool,
         absent: Option<Box<str>>,
         field: Arc<str>,
     },
@@ -112,16 +111,11 @@ impl Compiler {
                     literal_text(literal, &field.schema, &mut text);
                     text.into()
                 });
-                let element_optional = match &field.schema.form {
-                    Form::Array(element) => element.optional,
-                    _ => false,
-                };
                 self.ops.push(Op::Cell {
                     image,
                     column: *column,
                     conversion: conversion.clone(),
                     optional,
-                    element_optional,
                     absent,
                     field: Arc::clone(&field.name),
                 });
@@ -160,15 +154,7 @@ impl Encoder for JsonEncoder {
                         ops = ops.as_slice()[*skip..].iter();
                     }
                 }
-                Op::Cell {
-                    image,
-                    column,
-                    conversion,
-                    optional,
-                    element_optional,
-                    absent,
-                    field,
-                } => {
+                Op::Cell { image, column, conversion, optional, absent, field } => {
                     let cell = scope.cell(*image, *column);
                     let written =
                         cell.and_then(|cell| match (cell, absent, conversion.element()) {
@@ -178,7 +164,7 @@ impl Encoder for JsonEncoder {
                             }
                             (Cell::Value(change::Value::Array(elements)), _, Some(element)) => {
                                 let cells = elements.iter();
-                                self.array(cells, element, *element_optional, scope, scratch, out)
+                                self.array(cells, element, scope, scratch, out)
                             }
                             _ => scope
                                 .value(cell, conversion, *optional, scratch)
@@ -200,8 +186,7 @@ impl JsonEncoder {
     fn array<'a>(
         &self,
         elements: impl Iterator<Item = Cell<'a>>,
-        conversion: &Conversion,
-        optional: bool,
+        (conversion, optional): (&Conversion, bool),
         scope: &Scope<'a>,
         scratch: &mut Scratch,
         out: &mut Vec<u8>,
@@ -214,7 +199,7 @@ impl JsonEncoder {
             if let (Cell::Value(change::Value::Array(inner)), Some(element)) =
                 (cell, conversion.element())
             {
-                self.array(inner.iter(), element, true, scope, scratch, out)?;
+                self.array(inner.iter(), element, scope, scratch, out)?;
                 continue;
             }
             let datum = scope.value(cell, conversion, optional, scratch)?;

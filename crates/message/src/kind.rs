@@ -80,7 +80,8 @@ pub(crate) fn of(kind: &Kind, decimals: Decimals) -> (Schema, Conversion) {
             // Debezium's arrays of enums are the only ones whose elements cannot be null.
             let optional = !matches!(**element, Kind::Enum(_));
             let schema = Schema { optional, ..schema };
-            (Schema::new(Form::Array(Box::new(schema))), Conversion::Array(Box::new(conversion)))
+            let conversion = Conversion::Array { element: Box::new(conversion), optional };
+            (Schema::new(Form::Array(Box::new(schema))), conversion)
         }
     }
 }

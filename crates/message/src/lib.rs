@@ -30,6 +30,7 @@ mod scope;
 mod settings;
 mod shape;
 mod task;
+mod topics;
 
 pub use conversion::{Conversion, Datum, Fault, Scratch, little_endian};
 pub use encoded::{Cursor, Encoded, Message};
@@ -37,7 +38,8 @@ pub use encoder::{Encoder, FieldFault, PlanId, Prepare, Prepared, Request, Role}
 pub use error::PipelineError;
 pub use json::{JsonEncoder, JsonNumbers};
 pub use kind::{DECIMAL, PLACEHOLDER, point_wkb};
-pub use pipeline::{Counts, Pipeline, Topic, TopicIndex, TopicKind};
+pub use pipeline::{Counts, Pipeline};
 pub use schema::{Binding, Field, Form, Image, Literal, Part, Schema, Unit};
 pub use scope::{Scope, Tally};
 pub use settings::{Absent, Decimals, Settings, Shape, Specials, Truncate};
+pub use topics::{Topic, TopicIndex, TopicKind};

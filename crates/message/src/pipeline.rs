@@ -15,41 +15,17 @@ use crate::encoder::{Encoder, PlanId, Request, Role};
 use crate::error::{EncodeError, PipelineError};
 use crate::schema::{Image, Part, Schema};
 use crate::scope::{Scope, Tally};
-use crate::shape::Frame;
+use crate::shape::{Collision, Frame};
 use crate::task::{Task, Writer, scope};
+use crate::topics::{Topic, TopicIndex, TopicKind, Topics};
 use crate::{Absent, Settings, Shape, names};
-
-/// Index into [`Pipeline::topics`]; stable for the life of the pipeline.
-pub type TopicIndex = usize;
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Topic {
-    pub name: Arc<str>,
-    pub kind: TopicKind,
-    /// Messages carry keys: the topic may be compacted.
-    pub keyed: bool,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum TopicKind {
-    /// The changes of one table.
-    Table(TableName),
-    /// Begin and end of transactions.
-    Transaction,
-    /// Messages that applications wrote into the log.
-    Message,
-}
 
 /// Shape, topics, keys and encoder of one connector.
 pub struct Pipeline {
     frame: Frame,
     settings: Settings,
     encoder: Box<dyn Encoder>,
-    topics: Vec<Topic>,
-    /// By name: whose topic it is.
-    by_name: HashMap<Arc<str>, TopicIndex, RandomState>,
-    /// By name as schemas have it.
-    by_adjusted: HashMap<String, TopicIndex, RandomState>,
+    topics: Topics,
     /// Schema ids that keys carry, by topic.
     pinned: HashMap<Arc<str>, u32, RandomState>,
     /// The latest key of each topic: most changes of a table leave it as it is.
@@ -92,7 +68,7 @@ struct TablePlan {
 
 impl std::fmt::Debug for Pipeline {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pipeline").field("topics", &self.topics.len()).finish_non_exhaustive()
+        f.debug_struct("Pipeline").field("topics", &self.topics).finish_non_exhaustive()
     }
 }
 
@@ -113,9 +89,7 @@ impl Pipeline {
             frame,
             settings,
             encoder,
-            topics: Vec::new(),
-            by_name: HashMap::default(),
-            by_adjusted: HashMap::default(),
+            topics: Topics::new(adjust),
             pinned: HashMap::default(),
             keys: HashMap::default(),
             plans: Vec::new(),
@@ -130,7 +104,7 @@ impl Pipeline {
 
     /// All topics that prepared batches can write to.
     pub fn topics(&self) -> &[Topic] {
-        &self.topics
+        self.topics.list()
     }
 
     pub fn counts(&self) -> Counts {
@@ -148,7 +122,7 @@ impl Pipeline {
 
     /// The schema id that keys of this topic carry; None before its table is prepared, or without a registry.
     pub fn key_schema_id(&self, topic: TopicIndex) -> Option<u32> {
-        self.pinned.get(&self.topics.get(topic)?.name).copied()
+        self.pinned.get(&self.topics().get(topic)?.name).copied()
     }
 
     /// Says which schema id the keys written so far to the topic of this name carry. An unchanged key keeps it, so that
@@ -188,10 +162,12 @@ impl Pipeline {
     }
 
     async fn compile(&mut self, table: &Arc<Table>) -> Result<usize, PipelineError> {
-        let topic = self.table_topic(table)?;
-        let name = Arc::clone(&self.topics[topic].name);
-        let collision =
-            |source| PipelineError::definite("field-collision", "naming fields", source);
+        let name: Arc<str> = self.topic_name(&table.name).into();
+        let topic = self.topics.take(&name, TopicKind::Table(table.name.clone()))?;
+        let collision = |Collision { field }| {
+            let source = EncodeError::Fields { table: table.name.clone(), field };
+            PipelineError::definite("field-collision", "naming fields", source)
+        };
         let key = self.frame.key(table, &name).map_err(collision)?;
         let (value, part) = match self.settings.shape {
             Shape::Debezium => (self.frame.envelope(table, &name), Part::Always),
@@ -206,7 +182,7 @@ impl Pipeline {
             None => None,
         };
         let value = self.plan(&name, Role::Value, &value, part).await?;
-        self.topics[topic].keyed = key.is_some();
+        self.topics.set_keyed(topic, key.is_some());
         let plans = Plans { topic, key, value };
         self.plans.push(TablePlan { plans, key_columns: table.key.clone() });
         self.by_table.insert(Arc::clone(table), self.plans.len() - 1);
@@ -226,12 +202,12 @@ impl Pipeline {
 
     async fn prepare_transactions(&mut self) -> Result<Plans, PipelineError> {
         let name: Arc<str> = names::topic(&[&self.frame.prefix, "transaction"]).into();
-        let topic = self.topic(name.clone(), TopicKind::Transaction)?;
+        let topic = self.topics.take(&name, TopicKind::Transaction)?;
         let key = self.frame.transaction_key();
         let value = self.frame.transaction_value();
         let key = self.plan(&name, Role::Key, &key, Part::Always).await?;
         let value = self.plan(&name, Role::Value, &value, Part::Always).await?;
-        self.topics[topic].keyed = true;
+        self.topics.set_keyed(topic, true);
         Ok(Plans { topic, key: Some(key), value })
     }
 
@@ -252,38 +228,6 @@ impl Pipeline {
             self.pinned.insert(Arc::clone(topic), id);
         }
         Ok(prepared.plan)
-    }
-
-    fn table_topic(&mut self, table: &Table) -> Result<TopicIndex, PipelineError> {
-        let name = self.topic_name(&table.name).into();
-        self.topic(name, TopicKind::Table(table.name.clone()))
-    }
-
-    fn topic(&mut self, name: Arc<str>, kind: TopicKind) -> Result<TopicIndex, PipelineError> {
-        let collision = |code, one: &TopicKind, name: &str| {
-            let source = EncodeError::Collision {
-                one: describe(one),
-                other: describe(&kind),
-                name: name.to_owned(),
-            };
-            PipelineError::definite(code, "naming topics", source)
-        };
-        if let Some(index) = self.by_name.get(&name) {
-            return match self.topics[*index].kind == kind {
-                true => Ok(*index),
-                false => Err(collision("topic-collision", &self.topics[*index].kind, &name)),
-            };
-        }
-        if self.frame.adjust {
-            let adjusted = names::schema(&name);
-            if let Some(index) = self.by_adjusted.get(&adjusted) {
-                return Err(collision("schema-collision", &self.topics[*index].kind, &adjusted));
-            }
-            self.by_adjusted.insert(adjusted, self.topics.len());
-        }
-        self.topics.push(Topic { name: Arc::clone(&name), kind, keyed: false });
-        self.by_name.insert(name, self.topics.len() - 1);
-        Ok(self.topics.len() - 1)
     }
 
     /// Encodes from `cursor` on into `out` (cleared first) until about `limit` bytes; the messages of one event stay
@@ -403,12 +347,4 @@ impl Pipeline {
 
 fn address(table: &Arc<Table>) -> usize {
     Arc::as_ptr(table) as usize
-}
-
-fn describe(kind: &TopicKind) -> String {
-    match kind {
-        TopicKind::Table(table) => format!("the table {table}"),
-        TopicKind::Transaction => "the topic of transactions".to_owned(),
-        TopicKind::Message => "the topic of messages".to_owned(),
-    }
 }

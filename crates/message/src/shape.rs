@@ -184,10 +184,9 @@ fn block() -> Schema {
 }
 
 /// Two columns whose names become the same field name.
-#[derive(Debug, thiserror::Error)]
-#[error("two columns become the field {field}")]
+#[derive(Debug)]
 pub(crate) struct Collision {
-    field: Arc<str>,
+    pub(crate) field: Arc<str>,
 }
 
 fn distinct(fields: &[Field]) -> Result<(), Collision> {

@@ -49,7 +49,8 @@ fn check(settings: Settings, table: &Arc<Table>, steps: &[Step], expected: &[&st
     assert_eq!(found, expected);
     // Cut at any place, the messages are the same.
     for limit in [1, 100, 500] {
-        assert_eq!(lines(&mut json(settings), &batch, limit).unwrap(), whole);
+        let cut = lines(&mut json(settings), &batch, limit).expect("the batch can be encoded");
+        assert_eq!(cut, whole);
     }
     counts
 }
@@ -273,8 +274,11 @@ fn transactions_are_told_with_their_counts() {
     let copied = batch(&table, &[Step::Read(person(1, "Ada")), Step::Read(person(2, "Bob"))]);
     let found = lines(&mut pipeline, &copied, 1).unwrap();
     assert_eq!(found.len(), 2);
-    assert!(found[0].contains(r#""snapshot":"true""#) && found[0].contains(r#""transaction":null"#));
-    let topics: Vec<_> = pipeline.topics().iter().map(|topic| (&*topic.name, topic.keyed)).collect();
+    assert!(
+        found[0].contains(r#""snapshot":"true""#) && found[0].contains(r#""transaction":null"#)
+    );
+    let topics: Vec<_> =
+        pipeline.topics().iter().map(|topic| (&*topic.name, topic.keyed)).collect();
     assert_eq!(topics, [("shop.public.orders", true), ("shop.transaction", true)]);
 }
 

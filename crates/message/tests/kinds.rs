@@ -160,12 +160,19 @@ fn texts_and_bytes() {
     check(Kind::Other("box".into()), text("(1,1),(0,0)"), "\"(1,1),(0,0)\"");
     check(Kind::Enum(["a".into(), "b".into()].into()), text("b"), "\"b\"");
     check(Kind::Set(["a".into(), "b".into()].into()), text("a,b"), "\"a,b\"");
-    check(Kind::Text, text("\"\\/\n\r\t\u{8}\u{c}\u{1}\u{1f}é😀"), r#""\"\\/\n\r\t\b\f\u0001\u001fé😀""#);
+    check(
+        Kind::Text,
+        text("\"\\/\n\r\t\u{8}\u{c}\u{1}\u{1f}é😀"),
+        r#""\"\\/\n\r\t\b\f\u0001\u001fé😀""#,
+    );
     for (bytes, expected) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v")] {
         check(Kind::Bytes, V::Bytes(bytes.into()), &format!("\"{expected}\""));
     }
     check(Kind::Bytes, V::Bytes(vec![0xFB, 0xFF, 0xFE]), "\"+//+\"");
-    let uuid = [0x76, 0x01, 0x9d, 0x1a, 0xad, 0x2e, 0x4b, 0x22, 0x96, 0xe9, 0x1a, 0x6d, 0x65, 0x43, 0xc8, 0x18];
+    let uuid = [
+        0x76, 0x01, 0x9d, 0x1a, 0xad, 0x2e, 0x4b, 0x22, 0x96, 0xe9, 0x1a, 0x6d, 0x65, 0x43, 0xc8,
+        0x18,
+    ];
     check(Kind::Uuid, V::Uuid(uuid), "\"76019d1a-ad2e-4b22-96e9-1a6d6543c818\"");
 }
 
@@ -188,7 +195,11 @@ fn points_and_arrays() {
     );
     check(array(int(32)), V::Array(vec![]), "[]");
     check(array(int(32)), V::Array(vec![V::Int(1), V::Null, V::Int(3)]), "[1,null,3]");
-    check(array(Kind::Number), V::Array(vec![V::Decimal(15, 1)]), r#"[{"scale":1,"value":"Dw=="}]"#);
+    check(
+        array(Kind::Number),
+        V::Array(vec![V::Decimal(15, 1)]),
+        r#"[{"scale":1,"value":"Dw=="}]"#,
+    );
     let nested = V::Array(vec![V::Array(vec![text("a")]), V::Array(vec![text("b"), V::Null])]);
     check(array(array(Kind::Text)), nested.clone(), r#"[["a"],["b",null]]"#);
     refused(array(Kind::Text), nested, "value-kind: the value is not of the column's kind");
@@ -239,7 +250,8 @@ fn an_old_image_of_key_columns_has_zeroes_where_values_are_required() {
         let table = table(vec![column], &[]);
         let batch = batch(&table, &[Step::Delete(vec![V::Absent])]);
         let line = lines(&mut json(Settings::default()), &batch, 1).unwrap().remove(0);
-        let start = format!("shop.public.orders - {{\"before\":{{\"v\":{expected}}},\"after\":null,");
+        let start =
+            format!("shop.public.orders - {{\"before\":{{\"v\":{expected}}},\"after\":null,");
         assert!(line.starts_with(&start), "{kind:?}: {line}");
     };
     check(int(32), None, "0");
@@ -253,6 +265,10 @@ fn an_old_image_of_key_columns_has_zeroes_where_values_are_required() {
     check(Kind::Number, None, r#"{"scale":0,"value":"AA=="}"#);
     check(Kind::Instant { digits: 6 }, None, "\"1970-01-01T00:00:00Z\"");
     check(Kind::TimeTz { digits: 6 }, None, "\"00:00:00Z\"");
-    check(Kind::Point, None, r#"{"x":0.0,"y":0.0,"wkb":"AQEAAAAAAAAAAAAAAAAAAAAAAAAA","srid":null}"#);
+    check(
+        Kind::Point,
+        None,
+        r#"{"x":0.0,"y":0.0,"wkb":"AQEAAAAAAAAAAAAAAAAAAAAAAAAA","srid":null}"#,
+    );
     check(array(int(32)), None, "[]");
 }

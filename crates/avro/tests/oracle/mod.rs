@@ -1,5 +1,5 @@
 //! A registry in memory, and apache-avro as the judge of our bytes.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::future::Future;
@@ -18,8 +18,9 @@ use message::{Cursor, Encoded, Message, Pipeline, PipelineError, Settings};
 pub struct Notes {
     texts: Mutex<Vec<String>>,
     subjects: Mutex<BTreeMap<String, Vec<u32>>>,
-    pub first_id: u32,
-    pub refuses: Option<&'static str>,
+    /// Ids that mean these texts and are given to nobody.
+    old: BTreeMap<u32, String>,
+    refuses: Option<&'static str>,
 }
 
 impl Notes {
@@ -31,8 +32,19 @@ impl Notes {
     }
 
     pub fn by_id(&self, id: u32) -> Option<String> {
-        let index = id.checked_sub(1 + self.first_id)?;
+        if let Some(text) = self.old.get(&id) {
+            return Some(text.clone());
+        }
+        let index = id.checked_sub(1)?;
         self.texts.lock().unwrap().get(index as usize).cloned()
+    }
+
+    pub fn refusing(code: &'static str) -> Self {
+        Self { refuses: Some(code), ..Self::default() }
+    }
+
+    pub fn knows(&mut self, id: u32, text: &str) {
+        self.old.insert(id, text.to_owned());
     }
 
     pub fn subjects(&self) -> BTreeMap<String, Vec<u32>> {
@@ -51,7 +63,7 @@ impl Registry for Notes {
                 texts.push(schema.to_owned());
                 texts.len() - 1
             });
-            let id = u32::try_from(index).unwrap() + 1 + self.first_id;
+            let id = u32::try_from(index).unwrap() + 1;
             self.subjects.lock().unwrap().entry(subject.to_owned()).or_default().push(id);
             Ok(id)
         })

@@ -1,5 +1,5 @@
 //! Batches written by hand, messages read as text.
-#![allow(dead_code, unreachable_pub)]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used)]
 
 use std::future::Future;
 use std::pin::pin;
