@@ -209,7 +209,9 @@ fn what_version_1_does_not_have_is_refused_by_its_name() {
 fn a_count_of_columns_reserves_no_more_than_the_message_can_hold() {
     assert_eq!(relation::columns_possible(u16::MAX, 99), 9);
     assert_eq!(relation::columns_possible(2, 99), 2);
-    let Ok(Message::Relation(relation)) = decode(b"R\0\0\0\x01\0t\0d\0\0") else { panic!("a relation") };
+    let Ok(Message::Relation(relation)) = decode(b"R\0\0\0\x01\0t\0d\0\0") else {
+        panic!("a relation")
+    };
     assert_eq!(relation.schema, "pg_catalog");
     // 65,535 announced, one there
     let error = decode(b"R\0\0\0\x01\0t\0d\xff\xff\0a\0\0\0\0\0\0\0\0\0").unwrap_err();

@@ -65,23 +65,46 @@ impl<'a> Tuple<'a> {
         let count = u16::try_from(count)
             .map_err(|_| Malformed::Value { what: "the number of columns", value: count.into() })?;
         let start = cursor.rest();
+        let mut rest = start;
         for _ in 0..count {
-            match cursor.u8("a column's kind")? {
-                b'n' | b'u' => {}
-                b't' | b'b' => {
-                    let length = cursor.i32("a column's length")?;
-                    let length = usize::try_from(length).map_err(|_| Malformed::Value {
-                        what: "a column's length",
-                        value: length.into(),
-                    })?;
-                    cursor.bytes(length, "a column's value")?;
+            // the shortest way for what is right; what is wrong is looked at again, to be named
+            rest = match rest {
+                [b'n' | b'u', tail @ ..] => tail,
+                [b't' | b'b', l0, l1, l2, l3, tail @ ..] => {
+                    let length = u32::from_be_bytes([*l0, *l1, *l2, *l3]) as usize;
+                    match tail.get(length..) {
+                        Some(tail) if length <= LENGTH_MAX => tail,
+                        _ => return Err(wrong(rest)),
+                    }
                 }
-                kind => {
-                    return Err(Malformed::Value { what: "a column's kind", value: kind.into() });
-                }
-            }
+                _ => return Err(wrong(rest)),
+            };
         }
-        Ok(Tuple { count, cells: &start[..start.len() - cursor.remaining()] })
+        let cells = cursor.bytes(start.len() - rest.len(), "a column")?;
+        Ok(Tuple { count, cells })
+    }
+}
+
+/// Lengths are signed on the wire.
+const LENGTH_MAX: usize = i32::MAX as usize;
+
+/// What is wrong with the column that `rest` begins with.
+#[cold]
+fn wrong(rest: &[u8]) -> Malformed {
+    let mut cursor = Cursor::new(rest);
+    let mut walk = || -> Result<Malformed, Malformed> {
+        match cursor.u8("a column's kind")? {
+            b't' | b'b' => {}
+            kind => return Err(Malformed::Value { what: "a column's kind", value: kind.into() }),
+        }
+        let length = cursor.i32("a column's length")?;
+        match usize::try_from(length) {
+            Ok(_) => Ok(Malformed::Short("a column's value")),
+            Err(_) => Ok(Malformed::Value { what: "a column's length", value: length.into() }),
+        }
+    };
+    match walk() {
+        Ok(wrong) | Err(wrong) => wrong,
     }
 }
 
@@ -106,19 +129,23 @@ impl<'a> Iterator for TupleCells<'a> {
 
     #[inline]
     fn next(&mut self) -> Option<TupleCell<'a>> {
-        // `Tuple::decode` has walked exactly these bytes: no read here comes up short before the last column
-        let (kind, rest) = self.rest.split_first()?;
+        // `Tuple::decode` has walked exactly these bytes: nothing here comes up short before the last column
+        let (cell, rest) = match self.rest {
+            [b'n', rest @ ..] => (TupleCell::Null, rest),
+            [b'u', rest @ ..] => (TupleCell::Unchanged, rest),
+            [kind, l0, l1, l2, l3, rest @ ..] => {
+                let length = u32::from_be_bytes([*l0, *l1, *l2, *l3]) as usize;
+                let (value, rest) = rest.split_at_checked(length)?;
+                (
+                    if *kind == b't' { TupleCell::Text(value) } else { TupleCell::Binary(value) },
+                    rest,
+                )
+            }
+            _ => return None,
+        };
         self.left = self.left.saturating_sub(1);
         self.rest = rest;
-        match kind {
-            b'n' => return Some(TupleCell::Null),
-            b'u' => return Some(TupleCell::Unchanged),
-            _ => {}
-        }
-        let (length, rest) = rest.split_first_chunk::<4>()?;
-        let (value, rest) = rest.split_at_checked(u32::from_be_bytes(*length) as usize)?;
-        self.rest = rest;
-        Some(if *kind == b't' { TupleCell::Text(value) } else { TupleCell::Binary(value) })
+        Some(cell)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
