@@ -1,6 +1,6 @@
 //! What the database's catalog says of tables and types.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use change::{TableId, TableName};
 use connector::Failure;
@@ -80,8 +80,10 @@ pub(crate) async fn describe(
 ) -> Result<Vec<CatalogTable>, Failure> {
     let list = array(oids);
     let parameters = [Some(list.as_str())];
-    let found =
-        client.query(&format!("{TABLES} AND c.oid = ANY($1::oid[])"), &parameters).await.doing(DOING)?;
+    let found = client
+        .query(&format!("{TABLES} AND c.oid = ANY($1::oid[])"), &parameters)
+        .await
+        .doing(DOING)?;
     let columns = client.query(COLUMNS, &parameters).await.doing(DOING)?;
     let indexes = client.query(INDEXES, &parameters).await.doing(DOING)?;
     let mut tables = found.iter().map(|row| table(&row)).collect::<Result<Vec<_>, Failure>>()?;
@@ -121,7 +123,15 @@ pub(crate) async fn load_types(
     Ok(())
 }
 
-fn array(oids: &[u64]) -> String {
+/// Those of the tables that the user may publish.
+pub(crate) async fn owned(client: &mut Client, oids: &[u64]) -> Result<HashSet<u64>, Failure> {
+    let sql =
+        "SELECT oid FROM pg_class WHERE oid = ANY($1::oid[]) AND pg_has_role(relowner, 'USAGE')";
+    let rows = client.query(sql, &[Some(&array(oids))]).await.doing(DOING)?;
+    Ok(rows.iter().filter_map(|row| row.at(0)?.parse().ok()).collect())
+}
+
+pub(crate) fn array(oids: &[u64]) -> String {
     let oids: Vec<String> = oids.iter().map(u64::to_string).collect();
     format!("{{{}}}", oids.join(","))
 }
@@ -245,9 +255,10 @@ fn add_indexes(table: &mut CatalogTable, indexes: &Rows) -> Result<(), Stop> {
 fn type_info(row: &Row<'_>) -> Result<(u32, TypeInfo), Stop> {
     let name = row.get("typname").ok_or(Stop::Catalog("typname"))?;
     let class = match (row.get("typtype"), row.get("typcategory")) {
-        (Some("d"), _) => {
-            TypeClass::Domain { base: number(row, "typbasetype")?, modifier: number(row, "typtypmod")? }
-        }
+        (Some("d"), _) => TypeClass::Domain {
+            base: number(row, "typbasetype")?,
+            modifier: number(row, "typtypmod")?,
+        },
         (Some("e"), _) => {
             let labels = row.get("labels").unwrap_or("[]");
             let labels: Vec<Box<str>> =

@@ -64,6 +64,30 @@ pub struct Config {
     pub messages: bool,
 }
 
+impl Config {
+    /// Tables of the database behind `url`, all else by default.
+    pub fn new(url: &str, tables: &[&str]) -> Config {
+        Config {
+            url: url.into(),
+            password: None,
+            tls: None,
+            ca: None,
+            cert: None,
+            key: None,
+            tables: tables.iter().map(|table| (*table).to_owned()).collect(),
+            exclude_tables: Vec::new(),
+            exclude_columns: Vec::new(),
+            slot: None,
+            publication: None,
+            manage_publication: true,
+            readers: None,
+            unknown_types: UnknownTypes::Text,
+            failover: false,
+            messages: false,
+        }
+    }
+}
+
 fn yes() -> bool {
     true
 }
@@ -191,14 +215,22 @@ impl Settings {
         let own = own_name(name);
         let slot_prefix = config.slot.clone().unwrap_or_else(|| own.clone());
         let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        if slot_prefix.is_empty() || slot_prefix.len() > PREFIX_BYTES_MAX || !slot_prefix.chars().all(allowed) {
+        if slot_prefix.is_empty()
+            || slot_prefix.len() > PREFIX_BYTES_MAX
+            || !slot_prefix.chars().all(allowed)
+        {
             problem(
                 "slot",
-                format!("a slot's name has at most {PREFIX_BYTES_MAX} lower-case letters, digits and underscores"),
+                format!(
+                    "a slot's name has at most {PREFIX_BYTES_MAX} lower-case letters, digits and underscores"
+                ),
             );
         }
         let publication = config.publication.clone().unwrap_or(own);
-        if publication.is_empty() || publication.len() > NAME_BYTES_MAX || publication.contains('\0') {
+        if publication.is_empty()
+            || publication.len() > NAME_BYTES_MAX
+            || publication.contains('\0')
+        {
             problem("publication", format!("a name has 1 to {NAME_BYTES_MAX} bytes"));
         }
         let readers = config.readers.map_or(READERS, |readers| readers.get().into());
@@ -226,7 +258,9 @@ impl Settings {
 
     /// True when the configuration captures the table.
     pub(crate) fn captures(&self, schema: &str, table: &str) -> bool {
-        let any = |patterns: &[TablePattern]| patterns.iter().any(|pattern| pattern.matches(schema, table));
+        let any = |patterns: &[TablePattern]| {
+            patterns.iter().any(|pattern| pattern.matches(schema, table))
+        };
         any(&self.tables) && !any(&self.exclude_tables)
     }
 
@@ -261,7 +295,8 @@ fn target(name: &str, config: &Config, problem: &mut impl FnMut(&str, String)) -
     }
     match (&config.cert, &config.key) {
         (Some(certificate), Some(key)) => {
-            target.tls.identity = Some(Identity { certificate: certificate.clone(), key: key.clone() });
+            target.tls.identity =
+                Some(Identity { certificate: certificate.clone(), key: key.clone() });
         }
         (None, None) => {}
         _ => problem("cert", "cert and key are needed together".into()),
@@ -310,7 +345,8 @@ mod tests {
 
     #[test]
     fn names_are_made_of_the_connectors_name() {
-        let config = config(r#"{"url": "postgres://u:secret@localhost/db", "tables": ["public.*"]}"#);
+        let config =
+            config(r#"{"url": "postgres://u:secret@localhost/db", "tables": ["public.*"]}"#);
         let settings = Settings::new("Shop-EU 1", &config).unwrap();
         assert_eq!(settings.slot_prefix, "afterimage_shop_eu_1");
         assert_eq!(settings.publication, "afterimage_shop_eu_1");

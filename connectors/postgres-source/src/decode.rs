@@ -59,7 +59,12 @@ pub(crate) fn log_row(
     Err(RowError::Columns { expected: captured.columns.len(), got: 0 })
 }
 
-fn try_log_row(captured: &Captured, row: LogRow<'_>, place: Place, batch: &mut Batch) -> Result<(), Stop> {
+fn try_log_row(
+    captured: &Captured,
+    row: LogRow<'_>,
+    place: Place,
+    batch: &mut Batch,
+) -> Result<(), Stop> {
     let table = &captured.table;
     let mut writer = match row {
         LogRow::Insert(_) => batch.row(table, Operation::Insert, place),
@@ -138,7 +143,9 @@ fn write(
     row: &mut RowWriter<'_>,
 ) -> Result<(), Stop> {
     match cell {
-        TupleCell::Text(value) => decoder.text(value, row).map_err(|source| cell_error(captured, index, source))?,
+        TupleCell::Text(value) => {
+            decoder.text(value, row).map_err(|source| cell_error(captured, index, source))?
+        }
         TupleCell::Null => null(captured, index, row)?,
         TupleCell::Unchanged => row.absent(),
         TupleCell::Binary(_) => {

@@ -28,11 +28,17 @@ pub enum Stop {
          between; `afterimage reset` begins again with a new copy"
     )]
     TimelineSwitched { stored: Lsn, switched: Lsn },
-    #[error("the stored position is on timeline {stored}, which is no ancestor of the server's timeline {now}")]
+    #[error(
+        "the stored position is on timeline {stored}, which is no ancestor of the server's timeline {now}"
+    )]
     OtherTimeline { stored: u32, now: u32 },
-    #[error("slot {slot:?} does not exist any more: changes were lost; `afterimage reset` begins again with a new copy")]
+    #[error(
+        "slot {slot:?} does not exist any more: changes were lost; `afterimage reset` begins again with a new copy"
+    )]
     SlotMissing { slot: String },
-    #[error("slot {slot:?} was invalidated ({why}): changes were lost; `afterimage reset` begins again with a new copy")]
+    #[error(
+        "slot {slot:?} was invalidated ({why}): changes were lost; `afterimage reset` begins again with a new copy"
+    )]
     SlotLost { slot: String, why: String },
     #[error(
         "slot {slot:?} has been confirmed up to {confirmed} by somebody else, beyond the stored position {stored}: \
@@ -41,11 +47,15 @@ pub enum Stop {
     SlotAdvanced { slot: String, confirmed: Lsn, stored: Lsn },
     #[error("slot {slot:?} cannot be read: {why}; drop it, then `afterimage reset`")]
     SlotUnusable { slot: String, why: String },
-    #[error("slot {slot:?} is in use by process {pid} {holder}; end that process, or give this connector another slot")]
+    #[error(
+        "slot {slot:?} is in use by process {pid} {holder}; end that process, or give this connector another slot"
+    )]
     SlotInUse { slot: String, pid: i64, holder: String },
     #[error("slots exist without a stored position: {}; `afterimage drop` removes them", slots.join(", "))]
     Orphan { slots: Vec<String> },
-    #[error("option slot is {now:?}, and the stored position belongs to {stored:?}; set it back, or `afterimage reset`")]
+    #[error(
+        "option slot is {now:?}, and the stored position belongs to {stored:?}; set it back, or `afterimage reset`"
+    )]
     SlotRenamed { stored: String, now: String },
     #[error("publication {publication:?} is not ready; run: {statement}")]
     Publication { publication: String, statement: String },
@@ -57,7 +67,9 @@ pub enum Stop {
     SlotAnswer(&'static str),
     #[error("the log")]
     Log(#[from] LogError),
-    #[error("the server asked for {end} for {asked_for:?}, which the sink has not stored: it is stopping")]
+    #[error(
+        "the server asked for {end} for {asked_for:?}, which the sink has not stored: it is stopping"
+    )]
     ServerStopping { end: Lsn, asked_for: Duration },
     #[error("the server ended the stream")]
     StreamEnded,

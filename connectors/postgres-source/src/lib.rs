@@ -1,6 +1,8 @@
 //! PostgreSQL as a source of changes.
 
 mod catalog;
+mod check;
+mod cleanup;
 pub mod client;
 mod config;
 mod decode;
@@ -17,10 +19,13 @@ mod snapshot;
 mod source;
 mod split;
 mod stream;
+mod tail;
 mod timeline;
 mod transaction;
 pub mod types;
 
+pub use check::check;
+pub use cleanup::{Leavings, drop_all, drop_slots, leavings};
 pub use config::{Config, ConfigError, Secret, TlsChoice, UnknownTypes};
 pub use decode::RowError;
 pub use failure::Stop;

@@ -16,7 +16,12 @@ pub(crate) mod fact {
 /// The fields of the source block of the database of this name.
 pub fn origin(database: &str) -> Origin {
     let int = Kind::Int { bits: 64, signed: true };
-    let field = |name, kind: &Kind, nullable, from| OriginField { name, kind: kind.clone(), nullable, from };
+    let field = |name, kind: &Kind, nullable, from| OriginField {
+        name,
+        kind: kind.clone(),
+        nullable,
+        from,
+    };
     Origin {
         connector: "postgresql",
         database: Some(database.to_owned()),

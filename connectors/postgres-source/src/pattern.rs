@@ -3,6 +3,8 @@
 //! A name that has a dot, a star or a quote of its own is written in double quotes, as in SQL: `public."odd.name"`.
 //! Letters are compared as they are stored, so an unquoted name is *not* folded to lower case.
 
+use std::fmt;
+
 /// `schema.table`
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct TablePattern {
@@ -38,6 +40,12 @@ impl TablePattern {
 
     pub(crate) fn matches(&self, schema: &str, table: &str) -> bool {
         self.schema.matches(schema) && self.table.matches(table)
+    }
+}
+
+impl fmt::Display for TablePattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema.0.join("*"), self.table.0.join("*"))
     }
 }
 

@@ -63,7 +63,8 @@ pub(crate) async fn pin(
         for _ in 0..settings.readers {
             sessions.push(open_reader(&settings, exported, copy).await?);
         }
-        let view = View { position: at, settings: Arc::clone(&settings), types: source.types.clone() };
+        let view =
+            View { position: at, settings: Arc::clone(&settings), types: source.types.clone() };
         let (tables, readers) = snapshot::plan(view, sessions, copy).await?;
         pinned.tables = tables;
         pinned.readers = readers;
@@ -135,7 +136,8 @@ async fn create_slot(
     let row = rows.first().ok_or_else(|| Stop::SlotAnswer("row").failure(doing))?;
     let point = row.get("consistent_point").and_then(|text| text.parse().ok());
     Ok(Made {
-        consistent_point: point.ok_or_else(|| Stop::SlotAnswer("consistent point").failure(doing))?,
+        consistent_point: point
+            .ok_or_else(|| Stop::SlotAnswer("consistent point").failure(doing))?,
         snapshot: row.get("snapshot_name").map(str::to_owned),
     })
 }
@@ -180,7 +182,11 @@ fn lock_statement(copy: &[TableState]) -> Result<String, postgres_replication::q
 }
 
 /// A session that sees the exported snapshot and has locked everything.
-async fn open_reader(settings: &Settings, exported: &str, copy: &[TableState]) -> Result<Client, Failure> {
+async fn open_reader(
+    settings: &Settings,
+    exported: &str,
+    copy: &[TableState],
+) -> Result<Client, Failure> {
     let doing = "importing the snapshot of the pin";
     let mut client = session::connect(settings, Mode::Query).await?;
     let exported = quote_literal(exported).doing(doing)?;

@@ -51,9 +51,9 @@ pub(crate) async fn read(client: &mut Client, name: &str) -> Result<Option<Publi
                      JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
                    WHERE p.pubname = $1 AND (r.prqual IS NOT NULL OR r.prattrs IS NOT NULL)";
         let rows = client.query(sql, &[Some(name)]).await.doing(DOING)?;
-        publication.partial.extend(
-            rows.iter().map(|row| TableName::new(row.at(0).unwrap_or_default(), row.at(1).unwrap_or_default())),
-        );
+        publication.partial.extend(rows.iter().map(|row| {
+            TableName::new(row.at(0).unwrap_or_default(), row.at(1).unwrap_or_default())
+        }));
     }
     Ok(Some(publication))
 }
@@ -64,10 +64,12 @@ pub(crate) fn statements(
     publication: Option<&Publication>,
     tables: &[TableName],
 ) -> Result<Vec<String>, ZeroByte> {
-    const OPTIONS: &str = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
+    const OPTIONS: &str =
+        "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
     let quoted = quote_identifier(name)?;
     let Some(publication) = publication else {
-        let tables = if tables.is_empty() { String::new() } else { format!(" FOR TABLE {}", list(tables)?) };
+        let tables =
+            if tables.is_empty() { String::new() } else { format!(" FOR TABLE {}", list(tables)?) };
         return Ok(vec![format!("CREATE PUBLICATION {quoted}{tables} WITH ({OPTIONS})")]);
     };
     let mut statements = Vec::new();
@@ -106,7 +108,8 @@ pub(crate) async fn ensure(
     }
     let refused = || {
         let publication = name.to_owned();
-        Stop::Publication { publication, statement: format!("{};", statements.join("; ")) }.failure(DOING)
+        Stop::Publication { publication, statement: format!("{};", statements.join("; ")) }
+            .failure(DOING)
     };
     if !settings.manage_publication {
         return Err(refused());
@@ -143,17 +146,28 @@ mod tests {
         let check = |publication: Option<&Publication>, tables: &[TableName], expected: &[&str]| {
             assert_eq!(statements("p\"q", publication, tables).unwrap(), expected);
         };
-        let options = "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
+        let options =
+            "publish = 'insert, update, delete, truncate', publish_via_partition_root = true";
         check(
             None,
             &[t("a"), t("B.c")],
-            &[&format!("CREATE PUBLICATION \"p\"\"q\" FOR TABLE \"public\".\"a\", \"public\".\"B.c\" WITH ({options})")],
+            &[&format!(
+                "CREATE PUBLICATION \"p\"\"q\" FOR TABLE \"public\".\"a\", \"public\".\"B.c\" WITH ({options})"
+            )],
         );
         check(Some(&complete), &[t("a")], &[]);
-        check(Some(&complete), &[t("c"), t("a")], &["ALTER PUBLICATION \"p\"\"q\" ADD TABLE \"public\".\"c\""]);
+        check(
+            Some(&complete),
+            &[t("c"), t("a")],
+            &["ALTER PUBLICATION \"p\"\"q\" ADD TABLE \"public\".\"c\""],
+        );
         let all = Publication { all_tables: true, ..complete.clone() };
         check(Some(&all), &[t("c")], &[]);
         let leaves = Publication { via_root: false, ..complete.clone() };
-        check(Some(&leaves), &[t("a")], &[&format!("ALTER PUBLICATION \"p\"\"q\" SET ({options})")]);
+        check(
+            Some(&leaves),
+            &[t("a")],
+            &[&format!("ALTER PUBLICATION \"p\"\"q\" SET ({options})")],
+        );
     }
 }

@@ -63,6 +63,17 @@ pub(crate) struct WireColumn {
 }
 
 impl CatalogTable {
+    /// True when the log tells which row was updated or deleted. If not, the server refuses both once the table is
+    /// published.
+    pub(crate) fn has_identity(&self) -> bool {
+        match self.replica_identity {
+            ReplicaIdentity::Full => true,
+            ReplicaIdentity::Default => !self.primary_key.is_empty(),
+            ReplicaIdentity::Index => !self.identity_index.is_empty(),
+            ReplicaIdentity::Nothing => false,
+        }
+    }
+
     /// What the log would say of the table as it is now.
     pub(crate) fn relation(&self) -> Relation {
         let in_identity = |name: &String| match self.replica_identity {
@@ -96,10 +107,9 @@ impl CatalogTable {
             !column.generated || relation.columns.iter().any(|other| other.name == column.name)
         });
         self.id.object == u64::from(relation.id)
-            && here.map(|column| (column.name.as_str(), column.type_id)).eq(relation
-                .columns
-                .iter()
-                .map(|column| (column.name.as_str(), column.type_id)))
+            && here
+                .map(|column| (column.name.as_str(), column.type_id))
+                .eq(relation.columns.iter().map(|column| (column.name.as_str(), column.type_id)))
     }
 }
 
@@ -122,7 +132,9 @@ pub(crate) fn build(
         let before = known.and_then(|known| Some(&known.columns[known.column(&column.name)?]));
         // a type that was dropped meanwhile is still the text that it was
         let kind = match (&resolved.kind, before) {
-            (Kind::Other(_), Some(before)) if !types.knows(column.type_id) && is_text(&before.kind) => {
+            (Kind::Other(_), Some(before))
+                if !types.knows(column.type_id) && is_text(&before.kind) =>
+            {
                 before.kind.clone()
             }
             (kind, _) => kind.clone(),
@@ -133,9 +145,8 @@ pub(crate) fn build(
         let left_out = excluded && !is_key;
         let mut required = false;
         if !left_out {
-            let now = catalog.and_then(|catalog| {
-                catalog.columns.iter().find(|other| other.name == column.name)
-            });
+            let now = catalog
+                .and_then(|catalog| catalog.columns.iter().find(|other| other.name == column.name));
             let nullable = match (now, before) {
                 _ if column.key && identity_is_required => false,
                 (Some(now), _) => !now.not_null,
@@ -175,9 +186,17 @@ fn is_text(kind: &Kind) -> bool {
 
 /// The names of the key's columns: the primary key; where an index stands in for it as the replica identity and does
 /// not hold it, that index, since old images have nothing else; without either a unique index.
-fn key(relation: &Relation, catalog: Option<&CatalogTable>, known: Option<&Arc<Table>>) -> Vec<String> {
-    let flagged: Vec<String> =
-        relation.columns.iter().filter(|column| column.key).map(|column| column.name.clone()).collect();
+fn key(
+    relation: &Relation,
+    catalog: Option<&CatalogTable>,
+    known: Option<&Arc<Table>>,
+) -> Vec<String> {
+    let flagged: Vec<String> = relation
+        .columns
+        .iter()
+        .filter(|column| column.key)
+        .map(|column| column.name.clone())
+        .collect();
     let set = |names: &[String]| names.iter().cloned().collect::<HashSet<_>>();
     let known: Vec<String> = known
         .map(|known| known.key.iter().map(|index| known.columns[*index].name.to_string()).collect())
@@ -247,7 +266,14 @@ mod tests {
     }
 
     fn column(name: &str, type_id: u32, not_null: bool) -> CatalogColumn {
-        CatalogColumn { name: name.into(), type_id, modifier: -1, not_null, generated: false, default: None }
+        CatalogColumn {
+            name: name.into(),
+            type_id,
+            modifier: -1,
+            not_null,
+            generated: false,
+            default: None,
+        }
     }
 
     fn catalog() -> CatalogTable {
@@ -263,14 +289,21 @@ mod tests {
         }
     }
 
-    fn built(relation: &Relation, catalog: Option<&CatalogTable>, known: Option<&Arc<Table>>) -> String {
+    fn built(
+        relation: &Relation,
+        catalog: Option<&CatalogTable>,
+        known: Option<&Arc<Table>>,
+    ) -> String {
         let table = build(relation, catalog, known, &TypeCatalog::default(), &settings("")).table;
         show(&table)
     }
 
     /// `a! b c | b`: required columns with a mark, then the key.
     fn show(table: &Table) -> String {
-        let columns = table.columns.iter().map(|c| format!("{}{}", c.name, if c.nullable { "" } else { "!" }));
+        let columns = table
+            .columns
+            .iter()
+            .map(|c| format!("{}{}", c.name, if c.nullable { "" } else { "!" }));
         let key = table.key.iter().map(|index| table.columns[*index].name.to_string());
         format!("{} | {}", columns.collect::<Vec<_>>().join(" "), key.collect::<Vec<_>>().join(" "))
     }
@@ -286,34 +319,47 @@ mod tests {
         later.columns.push(column("d", INT, true));
         assert_eq!(built(&relation, Some(&later), None), "a! b! c | a b");
         // .. and then the last known version speaks
-        let known = build(&relation, Some(&now), None, &TypeCatalog::default(), &settings("")).table;
+        let known =
+            build(&relation, Some(&now), None, &TypeCatalog::default(), &settings("")).table;
         assert_eq!(built(&relation, Some(&later), Some(&known)), "a! b! c! | b a");
         // a column that no version knows may be null
         let mut added = relation.clone();
-        added.columns.push(pgoutput::Column { key: false, name: "x".into(), type_id: INT, type_modifier: -1 });
+        added.columns.push(pgoutput::Column {
+            key: false,
+            name: "x".into(),
+            type_id: INT,
+            type_modifier: -1,
+        });
         assert_eq!(built(&added, Some(&now), Some(&known)), "a! b! c! x | b a");
         // another table of the same name
         let mut other = now.clone();
         other.id.object = 8;
         assert_eq!(built(&relation, Some(&other), None), "a! b! c | a b");
-        let again = build(&relation, Some(&now), Some(&known), &TypeCatalog::default(), &settings(""));
+        let again =
+            build(&relation, Some(&now), Some(&known), &TypeCatalog::default(), &settings(""));
         assert!(Arc::ptr_eq(&again.table, &known), "nothing differs: the same version");
     }
 
     #[test]
     fn the_key_is_what_old_images_hold() {
-        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
-        let check = |identity, primary: &[&str], index: &[&str], unique: &[&str], expected: &str| {
-            let table = CatalogTable {
-                replica_identity: identity,
-                primary_key: names(primary),
-                identity_index: names(index),
-                unique_index: names(unique),
-                ..catalog()
+        let names =
+            |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let check =
+            |identity, primary: &[&str], index: &[&str], unique: &[&str], expected: &str| {
+                let table = CatalogTable {
+                    replica_identity: identity,
+                    primary_key: names(primary),
+                    identity_index: names(index),
+                    unique_index: names(unique),
+                    ..catalog()
+                };
+                let shown = built(&table.relation(), Some(&table), None);
+                assert_eq!(
+                    shown,
+                    format!("a! b! c! | {expected}"),
+                    "{identity:?} {primary:?} {index:?}"
+                );
             };
-            let shown = built(&table.relation(), Some(&table), None);
-            assert_eq!(shown, format!("a! b! c! | {expected}"), "{identity:?} {primary:?} {index:?}");
-        };
         check(ReplicaIdentity::Default, &["a"], &[], &["b"], "a");
         check(ReplicaIdentity::Default, &[], &[], &["b"], "b");
         check(ReplicaIdentity::Full, &["b", "a"], &[], &[], "b a");
@@ -331,17 +377,21 @@ mod tests {
         now.columns.push(CatalogColumn { generated: true, ..column("sum", INT, false) });
         let relation = now.relation();
         assert_eq!(relation.columns.len(), 4, "generated columns are not in the log");
-        let settings = settings(r#", "unknown_types": "omit", "exclude_columns": ["public.t.a", "public.t.c"]"#);
+        let settings = settings(
+            r#", "unknown_types": "omit", "exclude_columns": ["public.t.a", "public.t.c"]"#,
+        );
         let captured = build(&relation, Some(&now), None, &TypeCatalog::default(), &settings);
         assert_eq!(show(&captured.table), "a! b! | b a");
-        let read: Vec<bool> = captured.columns.iter().map(|column| column.decoder.is_some()).collect();
+        let read: Vec<bool> =
+            captured.columns.iter().map(|column| column.decoder.is_some()).collect();
         assert_eq!(read, [true, true, false, false]);
     }
 
     #[test]
     fn a_relaxed_column_makes_a_new_version() {
         let now = catalog();
-        let mut captured = build(&now.relation(), Some(&now), None, &TypeCatalog::default(), &settings(""));
+        let mut captured =
+            build(&now.relation(), Some(&now), None, &TypeCatalog::default(), &settings(""));
         let before = Arc::clone(&captured.table);
         captured.relax(2);
         assert_eq!(show(&captured.table), "a! b! c | b a");

@@ -44,12 +44,15 @@ pub(crate) fn is_ours(prefix: &str, name: &str) -> bool {
 
 /// All slots of the server.
 pub(crate) async fn list(client: &mut Client) -> Result<Vec<Slot>, Failure> {
-    let rows =
-        client.query("SELECT to_json(s) FROM pg_replication_slots s ORDER BY slot_name", &[]).await.doing(DOING)?;
+    let rows = client
+        .query("SELECT to_json(s) FROM pg_replication_slots s ORDER BY slot_name", &[])
+        .await
+        .doing(DOING)?;
     rows.iter()
         .map(|row| {
             let text = row.at(0).unwrap_or_default();
-            serde_json::from_str(text).map_err(|_| Stop::Catalog("pg_replication_slots").failure(DOING))
+            serde_json::from_str(text)
+                .map_err(|_| Stop::Catalog("pg_replication_slots").failure(DOING))
         })
         .collect()
 }
@@ -78,10 +81,16 @@ impl Slot {
 
     pub(crate) fn unusable(&self, database: &str) -> Option<String> {
         match (&self.plugin, &self.database) {
-            (Some(plugin), _) if plugin != PLUGIN => Some(format!("its plug-in is {plugin}, not {PLUGIN}")),
+            (Some(plugin), _) if plugin != PLUGIN => {
+                Some(format!("its plug-in is {plugin}, not {PLUGIN}"))
+            }
             (None, _) => Some("it is a physical slot".into()),
-            (_, Some(other)) if other != database => Some(format!("it belongs to database {other:?}")),
-            _ if self.two_phase => Some("it sends prepared transactions before their commit".into()),
+            (_, Some(other)) if other != database => {
+                Some(format!("it belongs to database {other:?}"))
+            }
+            _ if self.two_phase => {
+                Some("it sends prepared transactions before their commit".into())
+            }
             _ => None,
         }
     }
@@ -99,7 +108,8 @@ impl Slot {
 
 /// Drops a slot if it exists; one that somebody uses is an error.
 pub(crate) async fn drop(client: &mut Client, name: &str) -> Result<(), Failure> {
-    let sql = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
+    let sql =
+        "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_name = $1";
     client.query(sql, &[Some(name)]).await.doing("dropping a replication slot")?;
     Ok(())
 }

@@ -89,6 +89,8 @@ impl Snapshot for PostgresSnapshot {
 struct Moment {
     position: PostgresPosition,
     micros: i64,
+    /// The number that the next transaction would have had.
+    xid: i64,
 }
 
 /// Finds the chunks of every table, and lets the sessions read those that are not done.
@@ -100,7 +102,7 @@ pub(crate) async fn plan(
     let Some(first) = sessions.first_mut() else { return Ok((Vec::new(), Vec::new())) };
     let settings = Arc::clone(&view.settings);
     let found = pin::describe(first, &mut view.types, &settings, copy).await?;
-    let moment = Moment { position: view.position, micros: now_micros(first).await? };
+    let moment = moment(first, view.position).await?;
     let mut states = Vec::with_capacity(copy.len());
     let mut jobs = VecDeque::new();
     let mut of_bytes = 0;
@@ -119,15 +121,22 @@ pub(crate) async fn plan(
     }
     let queue: Queue = Arc::new(Mutex::new(jobs));
     let share = of_bytes / sessions.len().max(1) as u64;
-    let readers = sessions.into_iter().map(|client| start(client, Arc::clone(&queue), moment, share)).collect();
+    let readers = sessions
+        .into_iter()
+        .map(|client| start(client, Arc::clone(&queue), moment, share))
+        .collect();
     Ok((states, readers))
 }
 
-async fn now_micros(client: &mut Client) -> Result<i64, Failure> {
-    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+async fn moment(client: &mut Client, position: PostgresPosition) -> Result<Moment, Failure> {
+    let sql = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint AS micros, \
+                 pg_snapshot_xmax(pg_current_snapshot())::text::numeric % 4294967296 AS xid";
     let rows = client.query(sql, &[]).await.doing(DOING)?;
-    let micros = rows.first().and_then(|row| row.at(0)).and_then(|text| text.parse().ok());
-    micros.ok_or_else(|| Stop::Catalog("the server's clock").failure(DOING))
+    let number = |column| rows.get(0, column).and_then(|text| text.parse().ok());
+    match (number("micros"), number("xid")) {
+        (Some(micros), Some(xid)) => Ok(Moment { position, micros, xid }),
+        _ => Err(Stop::Catalog("the server's clock").failure(DOING)),
+    }
 }
 
 /// Something with pages: a table, or a leaf of a partitioned one.
@@ -170,10 +179,18 @@ async fn leaves(client: &mut Client, table: &CatalogTable) -> Result<Vec<Leaf>, 
 
 /// The state that the copy goes on from: the stored chunks, or new ones when there are none, or when the table is not
 /// the one that was begun, or has holes.
-fn next_state(state: &TableState, table: &CatalogTable, captured: &Captured, leaves: &[Leaf]) -> TableState {
+fn next_state(
+    state: &TableState,
+    table: &CatalogTable,
+    captured: &Captured,
+    leaves: &[Leaf],
+) -> TableState {
     let known = state.id.object != 0;
     let begun = state.copy.state == CopyState::Begun;
-    let again = !begun || state.copy.chunks.is_empty() || (known && state.id != table.id) || state.copy.holes;
+    let again = !begun
+        || state.copy.chunks.is_empty()
+        || (known && state.id != table.id)
+        || state.copy.holes;
     let copy = if again {
         TableCopy { state: state.copy.state, chunks: chunks(leaves), holes: false }
     } else {
@@ -209,7 +226,11 @@ fn chunks(leaves: &[Leaf]) -> Vec<Chunk> {
 }
 
 fn chunk(oid: u64, from: u64, to: Option<u64>) -> Chunk {
-    Chunk { from: Some(format!("{oid}:{from}")), to: to.map(|to| format!("{oid}:{to}")), done: false }
+    Chunk {
+        from: Some(format!("{oid}:{from}")),
+        to: to.map(|to| format!("{oid}:{to}")),
+        done: false,
+    }
 }
 
 fn parse_bound(bound: &str) -> Option<(u64, u64)> {
@@ -226,7 +247,9 @@ async fn statement(
     let from = chunk.from.as_deref().and_then(parse_bound);
     let (oid, from) = from.ok_or_else(|| Stop::Catalog("a stored chunk").failure(DOING))?;
     let to = match chunk.to.as_deref() {
-        Some(to) => Some(parse_bound(to).ok_or_else(|| Stop::Catalog("a stored chunk").failure(DOING))?.1),
+        Some(to) => {
+            Some(parse_bound(to).ok_or_else(|| Stop::Catalog("a stored chunk").failure(DOING))?.1)
+        }
         None => None,
     };
     let leaf = leaves.iter().find(|leaf| leaf.oid == oid);
@@ -276,7 +299,12 @@ fn start(client: Client, queue: Queue, moment: Moment, of_bytes: u64) -> Postgre
 
 type Sender = mpsc::Sender<Result<(Batch, ChunkMark), Failure>>;
 
-async fn read_all(mut client: Client, queue: &Queue, moment: Moment, out: &Sender) -> Result<(), Failure> {
+async fn read_all(
+    mut client: Client,
+    queue: &Queue,
+    moment: Moment,
+    out: &Sender,
+) -> Result<(), Failure> {
     loop {
         let job = queue.lock().unwrap_or_else(PoisonError::into_inner).pop_front();
         let Some(job) = job else { break };
@@ -289,7 +317,12 @@ async fn read_all(mut client: Client, queue: &Queue, moment: Moment, out: &Sende
 }
 
 /// Reads one chunk to its end; false: nobody listens any more.
-async fn read_chunk(client: &mut Client, job: &Job, moment: Moment, out: &Sender) -> Result<bool, Failure> {
+async fn read_chunk(
+    client: &mut Client,
+    job: &Job,
+    moment: Moment,
+    out: &Sender,
+) -> Result<bool, Failure> {
     let mut captured = job.table.captured.clone();
     let mut decoder = CopyDecoder::new(ROW_BYTES_MAX);
     let mut copy = client.copy_out(&job.sql).await.doing(DOING)?;
@@ -334,7 +367,8 @@ impl Part {
         let mut batch = Batch::new();
         let at = moment.position.lsn.0;
         let mut head = batch.begin(&format!("copy:{at}"), moment.micros);
-        for _ in 0..4 {
+        head.int(moment.xid);
+        for _ in 0..3 {
             head.null();
         }
         head.finish();
@@ -385,9 +419,14 @@ mod tests {
     #[test]
     fn chunks_cover_every_page_once_and_the_last_is_open() {
         let check = |pages: &[u64]| {
-            let leaves: Vec<Leaf> = pages.iter().zip(1..).map(|(pages, oid)| leaf(oid, *pages)).collect();
+            let leaves: Vec<Leaf> =
+                pages.iter().zip(1..).map(|(pages, oid)| leaf(oid, *pages)).collect();
             let chunks = chunks(&leaves);
-            assert!(chunks.len() as u64 <= CHUNKS_MAX.max(2 * leaves.len() as u64), "{}", chunks.len());
+            assert!(
+                chunks.len() as u64 <= CHUNKS_MAX.max(2 * leaves.len() as u64),
+                "{}",
+                chunks.len()
+            );
             for leaf in &leaves {
                 let mut next = 0;
                 let mut open = false;
@@ -434,12 +473,17 @@ mod tests {
             let text = r#"{"url": "postgres://u@localhost/d", "tables": ["*.*"]}"#;
             Settings::new("t", &serde_json::from_str::<crate::Config>(text).unwrap()).unwrap()
         };
-        let captured = build(&table(5).relation(), Some(&table(5)), None, &TypeCatalog::default(), &settings);
+        let captured =
+            build(&table(5).relation(), Some(&table(5)), None, &TypeCatalog::default(), &settings);
         let stored = |state, holes, chunks: usize| TableState {
             name: change::TableName::new("public", "t"),
             schema: None,
             id: change::TableId { object: 1, storage: 5 },
-            copy: TableCopy { state, holes, chunks: vec![Chunk { done: true, ..chunk(1, 0, Some(9)) }; chunks] },
+            copy: TableCopy {
+                state,
+                holes,
+                chunks: vec![Chunk { done: true, ..chunk(1, 0, Some(9)) }; chunks],
+            },
         };
         let check = |state: TableState, storage, goes_on: bool, expected: CopyState| {
             let next = next_state(&state, &table(storage), &captured, &[leaf(1, 10)]);

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use change::{TableId, TableName};
 use connector::{
-    CopyId, Durable, Failure, Identity, Outlet, Pin, Pinned, Resume, Source, Stopped, Stored, TableState,
+    CopyId, Durable, Failure, Identity, Outlet, Pin, Pinned, Resume, Source, Stopped, Stored,
+    TableState,
 };
 use postgres_replication::Lsn;
 use postgres_replication::command::{IDENTIFY_SYSTEM, StartReplication};
@@ -18,6 +19,7 @@ use crate::failure::{Doing, Stop};
 use crate::slot::{self, Slot};
 use crate::snapshot::PostgresSnapshot;
 use crate::stream::{Follow, Tables};
+use crate::tail::Look;
 use crate::types::TypeCatalog;
 use crate::{PostgresPosition, catalog, pin, session, timeline};
 
@@ -43,6 +45,8 @@ pub struct PostgresSource {
     /// The captured tables as last told to the engine.
     seen: Option<BTreeMap<TableName, TableId>>,
     pub(crate) types: TypeCatalog,
+    /// Set for a look at the changes from now on.
+    pub(crate) look: Option<Look>,
 }
 
 /// What IDENTIFY_SYSTEM says.
@@ -70,6 +74,7 @@ impl PostgresSource {
             held: None,
             seen: None,
             types: TypeCatalog::default(),
+            look: None,
         }
     }
 
@@ -87,7 +92,8 @@ impl PostgresSource {
     }
 
     pub(crate) fn server(&self) -> Result<&Server, Failure> {
-        let missing = || Failure::transient("not-open", "using the database", "the source was not opened");
+        let missing =
+            || Failure::transient("not-open", "using the database", "the source was not opened");
         self.server.as_ref().ok_or_else(missing)
     }
 
@@ -109,19 +115,20 @@ impl PostgresSource {
     fn compare(&mut self, stored: &Stored<PostgresPosition>, now: &Identity) -> Result<(), Stop> {
         let fact = |identity: &Identity, name: &str| identity.0.get(name).cloned();
         for what in ["system_identifier", "database"] {
-            if let (Some(stored), Some(now)) = (fact(&stored.identity, what), fact(now, what)) {
-                if stored != now {
-                    return Err(Stop::OtherServer { what, stored, now });
-                }
+            if let (Some(stored), Some(now)) = (fact(&stored.identity, what), fact(now, what))
+                && stored != now
+            {
+                return Err(Stop::OtherServer { what, stored, now });
             }
         }
-        if let (Some(stored), Some(now)) = (fact(&stored.identity, "slot"), fact(now, "slot")) {
-            if stored != now {
-                return Err(Stop::SlotRenamed { stored, now });
-            }
+        if let (Some(stored), Some(now)) = (fact(&stored.identity, "slot"), fact(now, "slot"))
+            && stored != now
+        {
+            return Err(Stop::SlotRenamed { stored, now });
         }
         // the rows of a cut transaction are counted as the stored publication gives them
-        if let (Some(publication), Some(_)) = (fact(&stored.identity, "publication"), &stored.open) {
+        if let (Some(publication), Some(_)) = (fact(&stored.identity, "publication"), &stored.open)
+        {
             self.reopen = publication != self.publication;
             self.publication = publication;
         }
@@ -178,10 +185,14 @@ impl PostgresSource {
             let client = session::connect(&self.settings, Mode::Replication).await?;
             let command = self.start_command(from, client.server_version())?;
             match client.copy_both(&command).await {
-                Err(SessionError::Server(error)) if error.code == "55006" && begun.elapsed() < SLOT_BUSY_MAX => {
+                Err(SessionError::Server(error))
+                    if error.code == "55006" && begun.elapsed() < SLOT_BUSY_MAX =>
+                {
                     sleep(Duration::from_millis(100)).await;
                 }
-                Err(SessionError::Server(error)) if error.code == "55000" || error.code == "58P01" => {
+                Err(SessionError::Server(error))
+                    if error.code == "55000" || error.code == "58P01" =>
+                {
                     let stop = Stop::SlotLost { slot: found.slot_name, why: error.message };
                     return Err(stop.failure(doing));
                 }
@@ -211,16 +222,26 @@ impl PostgresSource {
                    FROM pg_stat_activity WHERE pid = $1::int";
         let application = self.settings.target.application_name.clone();
         let client = self.query().await?;
-        let rows = client.query(sql, &[Some(&pid.to_string()), Some(&application)]).await.doing(doing)?;
+        let rows =
+            client.query(sql, &[Some(&pid.to_string()), Some(&application)]).await.doing(doing)?;
         let Some(holder) = rows.first() else { return Ok(()) };
         if holder.get("ours") == Some("t") && begun.elapsed() < SLOT_BUSY_MAX {
-            tracing::warn!(slot, pid, "an older session of this connector holds the slot and is ended");
+            tracing::warn!(
+                slot,
+                pid,
+                "an older session of this connector holds the slot and is ended"
+            );
             let sql = "SELECT pg_terminate_backend($1::int)";
             client.query(sql, &[Some(&pid.to_string())]).await.doing(doing)?;
             return Ok(());
         }
         let text = |column| holder.get(column).unwrap_or("unknown");
-        let holder = format!("of {:?} at {} since {}", text("application_name"), text("address"), text("age"));
+        let holder = format!(
+            "of {:?} at {} since {}",
+            text("application_name"),
+            text("address"),
+            text("age")
+        );
         Err(Stop::SlotInUse { slot: slot.to_owned(), pid, holder }.failure(doing))
     }
 }
@@ -243,7 +264,10 @@ impl Source for PostgresSource {
     type Position = PostgresPosition;
     type Snapshot = PostgresSnapshot;
 
-    async fn open(&mut self, stored: Option<&Stored<PostgresPosition>>) -> Result<Identity, Failure> {
+    async fn open(
+        &mut self,
+        stored: Option<&Stored<PostgresPosition>>,
+    ) -> Result<Identity, Failure> {
         self.query = None;
         self.held = None;
         self.seen = None;
@@ -259,6 +283,7 @@ impl Source for PostgresSource {
             self.slot = stored.intent.map(|copy| slot::name_of(&self.settings.slot_prefix, copy));
         }
         if self.settings.temporary {
+            self.begin_tail().await?;
             return Ok(identity);
         }
         match stored.and_then(|stored| stored.at.as_ref()) {
@@ -272,7 +297,8 @@ impl Source for PostgresSource {
                     .filter(|name| slot::is_ours(&prefix, name) && Some(name) != intended.as_ref())
                     .collect();
                 if !strange.is_empty() {
-                    return Err(Stop::Orphan { slots: strange }.failure("looking for slots without a position"));
+                    return Err(Stop::Orphan { slots: strange }
+                        .failure("looking for slots without a position"));
                 }
             }
         }
@@ -282,6 +308,10 @@ impl Source for PostgresSource {
     async fn tables(&mut self) -> Result<BTreeMap<TableName, TableId>, Failure> {
         let settings = Arc::clone(&self.settings);
         let tables = catalog::captured(self.query().await?, &settings).await?;
+        if self.look.is_some() {
+            // tables made later are not looked for
+            return self.tail_tables(tables).await;
+        }
         self.seen = Some(tables.clone());
         Ok(tables)
     }
@@ -333,7 +363,13 @@ impl Source for PostgresSource {
             Some(client) => client,
             None => session::connect(&self.settings, Mode::Query).await?,
         };
-        let tables = Tables::new(Arc::clone(&self.settings), tables, self.seen.clone(), self.types.clone(), catalog);
+        let tables = Tables::new(
+            Arc::clone(&self.settings),
+            tables,
+            self.seen.clone(),
+            self.types.clone(),
+            catalog,
+        );
         let follow = Follow::new(&self.settings, wal, from, timeline, until, self.reopen, tables)?;
         follow.run(out, durable).await
     }

@@ -122,7 +122,8 @@ impl Tables {
                 Ok(found.into_iter().next())
             };
             let answer = timeout(CATALOG_MAX, asked).await;
-            let answer = answer.unwrap_or_else(|_| Err(Stop::CatalogTimeout(CATALOG_MAX).failure(DOING)));
+            let answer =
+                answer.unwrap_or_else(|_| Err(Stop::CatalogTimeout(CATALOG_MAX).failure(DOING)));
             match answer {
                 Err(failure) if !failure.is_definite() && again => {
                     self.client = None;
@@ -216,11 +217,11 @@ impl Follow {
             if self.frames.is_empty() && self.waiting.is_none() && self.wants_more() {
                 self.read_or_cut().await?;
             }
-            if self.waiting.is_none() {
-                if let Some(end) = self.finished() {
-                    self.send_status(&durable, false).await?;
-                    return Ok(end);
-                }
+            if self.waiting.is_none()
+                && let Some(end) = self.finished()
+            {
+                self.send_status(&durable, false).await?;
+                return Ok(end);
             }
             if self.answer_due {
                 self.answer_due = false;
@@ -272,7 +273,8 @@ impl Follow {
             }
             let Some(payload) = self.frames.next_payload() else { return Ok(()) };
             let message = replication::decode(payload);
-            let message = message.map_err(|error| Failure::definite("undecodable", DOING, error))?;
+            let message =
+                message.map_err(|error| Failure::definite("undecodable", DOING, error))?;
             let fed = match message {
                 ReplicationMessage::Keepalive(keepalive) => {
                     self.server_clock = keepalive.clock_micros;
@@ -285,7 +287,8 @@ impl Follow {
                     self.server_clock = data.clock_micros;
                     self.received = self.received.max(data.start);
                     let message = pgoutput::decode(data.data);
-                    let message = message.map_err(|error| Failure::definite("undecodable", DOING, error))?;
+                    let message =
+                        message.map_err(|error| Failure::definite("undecodable", DOING, error))?;
                     self.assembler.feed(message, data.start, data.clock_micros).doing(DOING)?
                 }
             };
@@ -322,7 +325,8 @@ impl Follow {
         };
         match more {
             Some(frames) => {
-                self.frames = frames.doing(DOING)?.ok_or_else(|| Stop::StreamEnded.failure(DOING))?;
+                self.frames =
+                    frames.doing(DOING)?.ok_or_else(|| Stop::StreamEnded.failure(DOING))?;
             }
             None if self.assembler.has_rows() => self.waiting = self.assembler.cut_complete(),
             None => {
@@ -366,7 +370,11 @@ impl Follow {
         Ok(())
     }
 
-    async fn send_status(&mut self, durable: &Durable<PostgresPosition>, reply: bool) -> Result<(), Failure> {
+    async fn send_status(
+        &mut self,
+        durable: &Durable<PostgresPosition>,
+        reply: bool,
+    ) -> Result<(), Failure> {
         let flush = durable.latest().lsn;
         let update = StandbyStatusUpdate {
             write: self.received.max(flush),

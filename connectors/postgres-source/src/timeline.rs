@@ -20,7 +20,8 @@ pub(crate) async fn check(
     if stored.timeline == server.timeline {
         return Ok(());
     }
-    let other = || Stop::OtherTimeline { stored: stored.timeline, now: server.timeline }.failure(DOING);
+    let other =
+        || Stop::OtherTimeline { stored: stored.timeline, now: server.timeline }.failure(DOING);
     if stored.timeline > server.timeline {
         return Err(other());
     }
@@ -52,7 +53,8 @@ mod tests {
 
     #[test]
     fn a_history_says_where_each_ancestor_was_left() {
-        let history = "1\t0/5000000\tno recovery target specified\n\n2\t0/9000060\tat restore point \"x\"\n";
+        let history =
+            "1\t0/5000000\tno recovery target specified\n\n2\t0/9000060\tat restore point \"x\"\n";
         assert_eq!(switched(history, 1), Some(Lsn(0x500_0000)));
         assert_eq!(switched(history, 2), Some(Lsn(0x900_0060)));
         assert_eq!(switched(history, 3), None);

@@ -26,7 +26,9 @@ use std::sync::Arc;
 use change::{Batch, Column, Kind, Operation, Place, Table, TableName};
 use connector::{Mark, Open, Resume};
 use postgres_replication::Lsn;
-use postgres_replication::pgoutput::{Begin, LogicalMessage, Message, OldTuple, Relation, Tuple, TupleCell};
+use postgres_replication::pgoutput::{
+    Begin, LogicalMessage, Message, OldTuple, Relation, Tuple, TupleCell,
+};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::PostgresPosition;
@@ -52,7 +54,9 @@ pub enum LogError {
     BehindPosition { commit: Lsn, from: Lsn },
     #[error("the transaction {expected} was cut, and {got} came in its place")]
     OtherTransaction { expected: String, got: String },
-    #[error("the first {rows} rows of the cut transaction {transaction} are not those that were sent")]
+    #[error(
+        "the first {rows} rows of the cut transaction {transaction} are not those that were sent"
+    )]
     OtherRows { transaction: String, rows: u64 },
     #[error("the stored transaction {0:?} is none of this log")]
     StoredTransaction(String),
@@ -181,7 +185,12 @@ impl Assembler {
     }
 
     /// Takes one message that stands at `at` in the log, sent at `clock_micros` of the server.
-    pub(crate) fn feed(&mut self, message: Message<'_>, at: Lsn, clock_micros: i64) -> Result<Fed, LogError> {
+    pub(crate) fn feed(
+        &mut self,
+        message: Message<'_>,
+        at: Lsn,
+        clock_micros: i64,
+    ) -> Result<Fed, LogError> {
         match message {
             Message::Begin(begin) => return self.begin(begin),
             Message::Commit(commit) => {
@@ -194,11 +203,20 @@ impl Assembler {
                 self.open("Origin")?.origin = Some((origin.name.to_owned(), origin.commit));
             }
             Message::Relation(relation) => return Ok(Fed::Relation(relation)),
-            Message::Insert(insert) => self.row(insert.relation, b'I', at, LogRow::Insert(insert.new))?,
-            Message::Update(update) => {
-                self.row(update.relation, b'U', at, LogRow::Update { old: update.old, new: update.new })?;
+            Message::Insert(insert) => {
+                self.row(insert.relation, b'I', at, LogRow::Insert(insert.new))?
             }
-            Message::Delete(delete) => self.row(delete.relation, b'D', at, LogRow::Delete(delete.old))?,
+            Message::Update(update) => {
+                self.row(
+                    update.relation,
+                    b'U',
+                    at,
+                    LogRow::Update { old: update.old, new: update.new },
+                )?;
+            }
+            Message::Delete(delete) => {
+                self.row(delete.relation, b'D', at, LogRow::Delete(delete.old))?
+            }
             Message::Truncate(truncate) => {
                 let relations: Vec<u32> = truncate.relations.iter().collect();
                 self.truncate(&relations, at)?;
@@ -222,7 +240,8 @@ impl Assembler {
         if !identity.contains(&true) {
             identity.clear();
         }
-        let hash = xxh3_64_with_seed(name.table.as_bytes(), xxh3_64_with_seed(name.schema.as_bytes(), 0));
+        let hash =
+            xxh3_64_with_seed(name.table.as_bytes(), xxh3_64_with_seed(name.schema.as_bytes(), 0));
         self.relations.insert(relation.id, Announced { name, hash, identity, captured });
     }
 
@@ -299,7 +318,11 @@ impl Assembler {
             State::Open(open) => {
                 open.in_batch = false;
                 let mark = Open { transaction: open.id(), rows_done: open.rows, hash: open.hash };
-                Some(Parcel { batch: std::mem::take(&mut self.batch), mark: Mark::Within(mark), urgent: false })
+                Some(Parcel {
+                    batch: std::mem::take(&mut self.batch),
+                    mark: Mark::Within(mark),
+                    urgent: false,
+                })
             }
         }
     }
@@ -321,7 +344,11 @@ impl Assembler {
         self.complete = 0;
         self.marked = at;
         let urgent = std::mem::take(&mut self.urgent);
-        Parcel { batch: std::mem::take(&mut self.batch), mark: Mark::Commit(self.position(at)), urgent }
+        Parcel {
+            batch: std::mem::take(&mut self.batch),
+            mark: Mark::Commit(self.position(at)),
+            urgent,
+        }
     }
 
     fn begin(&mut self, begin: Begin) -> Result<Fed, LogError> {
@@ -337,7 +364,10 @@ impl Assembler {
         let id = transaction_id(begin.xid, begin.commit);
         let skip = match self.resume.take() {
             Some(resume) if resume.open.transaction != id => {
-                return Err(LogError::OtherTransaction { expected: resume.open.transaction, got: id });
+                return Err(LogError::OtherTransaction {
+                    expected: resume.open.transaction,
+                    got: id,
+                });
             }
             resume => resume.map(|resume| resume.open).filter(|open| open.rows_done > 0),
         };
@@ -361,7 +391,10 @@ impl Assembler {
             return Err(LogError::Order { message: "Commit" });
         };
         if let Some(skip) = open.skip {
-            return Err(LogError::OtherRows { transaction: skip.transaction, rows: skip.rows_done });
+            return Err(LogError::OtherRows {
+                transaction: skip.transaction,
+                rows: skip.rows_done,
+            });
         }
         if open.events > 0 {
             let (batch, last) = (&mut self.batch, self.done);
@@ -380,17 +413,30 @@ impl Assembler {
         }
     }
 
-    fn row(&mut self, relation: u32, operation: u8, at: Lsn, row: LogRow<'_>) -> Result<(), LogError> {
-        let State::Open(open) = &mut self.state else { return Err(LogError::Order { message: "row" }) };
-        let announced = self.relations.get_mut(&relation).ok_or(LogError::UnknownRelation(relation))?;
+    fn row(
+        &mut self,
+        relation: u32,
+        operation: u8,
+        at: Lsn,
+        row: LogRow<'_>,
+    ) -> Result<(), LogError> {
+        let State::Open(open) = &mut self.state else {
+            return Err(LogError::Order { message: "row" });
+        };
+        let announced =
+            self.relations.get_mut(&relation).ok_or(LogError::UnknownRelation(relation))?;
         let seed = xxh3_64_with_seed(&[operation], open.hash ^ announced.hash);
         let identity = &announced.identity;
         let hash = match row {
             LogRow::Insert(new) => hash_tuple(new, identity, seed),
-            LogRow::Update { old, new } => {
-                hash_tuple(new, identity, old.map_or(seed, |old| hash_tuple(old.tuple(), identity, seed)))
+            LogRow::Update { old, new } => hash_tuple(
+                new,
+                identity,
+                old.map_or(seed, |old| hash_tuple(old.tuple(), identity, seed)),
+            ),
+            LogRow::Delete(OldTuple::Key(old) | OldTuple::Full(old)) => {
+                hash_tuple(old, identity, seed)
             }
-            LogRow::Delete(OldTuple::Key(old) | OldTuple::Full(old)) => hash_tuple(old, identity, seed),
         };
         let emit = open.count(hash)?;
         let Some(captured) = &mut announced.captured else { return Ok(()) };
@@ -409,15 +455,20 @@ impl Assembler {
     }
 
     fn truncate(&mut self, relations: &[u32], at: Lsn) -> Result<(), LogError> {
-        let State::Open(open) = &mut self.state else { return Err(LogError::Order { message: "Truncate" }) };
+        let State::Open(open) = &mut self.state else {
+            return Err(LogError::Order { message: "Truncate" });
+        };
         let mut hash = xxh3_64_with_seed(b"T", open.hash);
         for relation in relations {
-            let announced = self.relations.get(relation).ok_or(LogError::UnknownRelation(*relation))?;
+            let announced =
+                self.relations.get(relation).ok_or(LogError::UnknownRelation(*relation))?;
             hash = xxh3_64_with_seed(&announced.hash.to_be_bytes(), hash);
         }
         let emit = open.count(hash)?;
         for relation in relations {
-            let Some(captured) = self.relations.get(relation).and_then(|known| known.captured.as_ref()) else {
+            let Some(captured) =
+                self.relations.get(relation).and_then(|known| known.captured.as_ref())
+            else {
                 continue;
             };
             let place = open.place(&captured.table, at);
@@ -430,7 +481,9 @@ impl Assembler {
     }
 
     fn message(&mut self, message: LogicalMessage<'_>, at: Lsn) -> Result<(), LogError> {
-        let State::Open(open) = &mut self.state else { return Err(LogError::Order { message: "Message" }) };
+        let State::Open(open) = &mut self.state else {
+            return Err(LogError::Order { message: "Message" });
+        };
         let seed = xxh3_64_with_seed(message.prefix.as_bytes(), xxh3_64_with_seed(b"M", open.hash));
         let emit = open.count(xxh3_64_with_seed(message.content, seed))?;
         let Some(table) = &self.messages else { return Ok(()) };
@@ -444,7 +497,11 @@ impl Assembler {
 
     /// Written outside of any transaction: it is one of its own. All commits before it have been sent, so the place
     /// behind its first byte is a position, from which it does not come again.
-    fn lone_message(&mut self, message: LogicalMessage<'_>, clock_micros: i64) -> Result<(), LogError> {
+    fn lone_message(
+        &mut self,
+        message: LogicalMessage<'_>,
+        clock_micros: i64,
+    ) -> Result<(), LogError> {
         if !self.is_idle() {
             return Err(LogError::Order { message: "Message" });
         }
@@ -459,7 +516,12 @@ impl Assembler {
             head.null();
             head.null();
             head.finish();
-            write_message(&mut self.batch, table, message, Place { at: message.at.0, order: 1, table_order: 1 });
+            write_message(
+                &mut self.batch,
+                table,
+                message,
+                Place { at: message.at.0, order: 1, table_order: 1 },
+            );
             self.batch.end(1, [(table, 1)]);
             self.complete += 1;
         }

@@ -36,7 +36,12 @@ mod wire {
         [&b"I"[..], &relation.to_be_bytes(), b"N", &tuple(cells)].concat()
     }
 
-    pub(super) fn update(relation: u32, kind: u8, old: &[Option<&str>], new: &[Option<&str>]) -> Vec<u8> {
+    pub(super) fn update(
+        relation: u32,
+        kind: u8,
+        old: &[Option<&str>],
+        new: &[Option<&str>],
+    ) -> Vec<u8> {
         [&b"U"[..], &relation.to_be_bytes(), &[kind], &tuple(old), b"N", &tuple(new)].concat()
     }
 
@@ -208,7 +213,13 @@ fn a_cut_inside_a_transaction_holds_nothing_before_it() {
     let mut assembler = assembler(&resume(100, None), None, false);
     feed_all(
         &mut assembler,
-        &[wire::begin(200, 5), row("1", "a"), wire::commit(200, 210), wire::begin(220, 6), row("2", "b")],
+        &[
+            wire::begin(200, 5),
+            row("1", "a"),
+            wire::commit(200, 210),
+            wire::begin(220, 6),
+            row("2", "b"),
+        ],
     );
     assert_eq!(show(assembler.cut_complete()), "5:200#1.1 c 1,a; end 5:200 1; commit 210");
     assert_eq!(show(assembler.cut_complete()), "nothing");
@@ -238,7 +249,9 @@ fn a_cut_transaction_goes_on_behind_the_rows_that_were_sent() {
         let mut second = assembler(&resume(100, Some(open.clone())), None, false);
         feed_all(&mut second, &messages);
         let first = show(Some(sent));
-        let events = |text: &str| text.split("; ").filter(|part| part.contains('#')).map(str::to_owned).collect();
+        let events = |text: &str| {
+            text.split("; ").filter(|part| part.contains('#')).map(str::to_owned).collect()
+        };
         let mut all: Vec<String> = events(&first);
         let rest = show(second.cut());
         all.extend::<Vec<String>>(events(&rest));
@@ -330,10 +343,16 @@ fn a_null_in_a_required_column_makes_a_new_version_of_the_table() {
     let mut assembler = assembler(&resume(100, None), None, false);
     feed_all(
         &mut assembler,
-        &[wire::begin(200, 5), row("1", "a"), wire::insert(T, &[Some("2"), None]), wire::commit(200, 210)],
+        &[
+            wire::begin(200, 5),
+            row("1", "a"),
+            wire::insert(T, &[Some("2"), None]),
+            wire::commit(200, 210),
+        ],
     );
     let parcel = assembler.cut().unwrap();
-    let versions: Vec<bool> = parcel.batch.tables().iter().map(|table| table.columns[1].nullable).collect();
+    let versions: Vec<bool> =
+        parcel.batch.tables().iter().map(|table| table.columns[1].nullable).collect();
     assert_eq!(versions, [false, true]);
     let counts: Vec<u64> = {
         let transaction = parcel.batch.transactions().next().unwrap();
@@ -353,11 +372,17 @@ fn what_the_protocol_does_not_allow_stops() {
     check(&[row("1", "a")], "a row where the protocol has none");
     check(&[wire::commit(1, 2)], "a Commit where the protocol has none");
     check(&[wire::begin(200, 5), wire::begin(201, 6)], "a Begin where the protocol has none");
-    check(&[wire::begin(99, 5)], "a transaction that committed at 0/63, before the stored position 0/64");
+    check(
+        &[wire::begin(99, 5)],
+        "a transaction that committed at 0/63, before the stored position 0/64",
+    );
     check(
         &[wire::begin(200, 5), wire::insert(99, &[Some("1")])],
         "a row of relation 99, which was not announced",
     );
-    check(&[wire::begin(200, 5), wire::insert(T, &[Some("1")])], "a row of table public.t cannot be read");
+    check(
+        &[wire::begin(200, 5), wire::insert(T, &[Some("1")])],
+        "a row of table public.t cannot be read",
+    );
     check(&[wire::begin(200, 5), row("one", "a")], "a row of table public.t cannot be read");
 }

@@ -154,8 +154,20 @@ fn a_value_is_the_same_from_its_text_and_from_its_binary_form() {
     check(1114, -1, "infinity", "7fffffffffffffff", "DateTime(9223372036854775807)");
     check(1184, -1, "2000-01-01 00:00:00.5+00", "000000000007a120", "Instant(946684800500000)");
     check(1184, -1, "-infinity", "8000000000000000", "Instant(-9223372036854775808)");
-    check(1184, -1, "294276-12-31 23:59:59.999999+00", "7fffff5bb3b29fff", "Instant(9223372036854775806)");
-    check(1186, -1, "P1Y2M3DT4H5M6.789S", "000000036c97ca88 00000003 0000000e", "Interval(Interval { months: 14, days: 3, micros: 14706789000 })");
+    check(
+        1184,
+        -1,
+        "294276-12-31 23:59:59.999999+00",
+        "7fffff5bb3b29fff",
+        "Instant(9223372036854775806)",
+    );
+    check(
+        1186,
+        -1,
+        "P1Y2M3DT4H5M6.789S",
+        "000000036c97ca88 00000003 0000000e",
+        "Interval(Interval { months: 14, days: 3, micros: 14706789000 })",
+    );
     check(
         1186,
         -1,
@@ -170,7 +182,13 @@ fn a_value_is_the_same_from_its_text_and_from_its_binary_form() {
         "fffffffffff85ee0 00000000 00000000",
         "Interval(Interval { months: 0, days: 0, micros: -500000 })",
     );
-    check(1186, -1, "P-1Y3DT-1H", "ffffffff296c5c00 00000003 fffffff4", "Interval(Interval { months: -12, days: 3, micros: -3600000000 })");
+    check(
+        1186,
+        -1,
+        "P-1Y3DT-1H",
+        "ffffffff296c5c00 00000003 fffffff4",
+        "Interval(Interval { months: -12, days: 3, micros: -3600000000 })",
+    );
     check(
         1186,
         -1,
