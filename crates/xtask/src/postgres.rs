@@ -138,7 +138,7 @@ impl Server {
     pub(crate) fn service(&self, name: &str, place: &Place, log: PathBuf) -> Service {
         let mut words = vec![];
         if is_root() {
-            words.extend(NAMESPACE.map(str::to_owned));
+            words.extend(namespace());
         }
         // Entering a namespace clears the wish to die with the parent, so it is made inside.
         words.extend(program::dies_with_parent());
@@ -169,7 +169,23 @@ impl Server {
     }
 }
 
-const NAMESPACE: [&str; 4] = ["unshare", "--user", "--map-user=1000", "--map-group=1000"];
+/// What stands before the server's programs when root runs them: a namespace in which we are an ordinary user. PostgreSQL looks
+/// its user up, so it is one that the machine knows.
+fn namespace() -> Vec<String> {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let user = ordinary_user(&users).unwrap_or(65534);
+    vec![
+        "unshare".to_owned(),
+        "--user".to_owned(),
+        format!("--map-user={user}"),
+        format!("--map-group={user}"),
+    ]
+}
+
+/// The id of the first user that is not root.
+fn ordinary_user(passwd: &str) -> Option<u32> {
+    passwd.lines().filter_map(|line| line.split(':').nth(2)?.parse().ok()).find(|id| *id != 0)
+}
 
 pub(crate) fn is_root() -> bool {
     rustix::process::geteuid().is_root()
@@ -177,12 +193,12 @@ pub(crate) fn is_root() -> bool {
 
 /// Whether root may make the namespace that the server needs.
 pub(crate) fn can_leave_root() -> bool {
-    !is_root() || program::succeeds(program::command(NAMESPACE).arg("true"))
+    !is_root() || program::succeeds(program::command(namespace()).arg("true"))
 }
 
 fn not_root(program: PathBuf) -> Command {
     if is_root() {
-        let mut command = program::command(NAMESPACE);
+        let mut command = program::command(namespace());
         command.arg(program);
         command
     } else {
@@ -215,4 +231,20 @@ fn configuration(place: &Place) -> String {
         );
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::ordinary_user;
+
+    #[test]
+    fn root_becomes_the_first_user_that_is_not_root() {
+        for (passwd, user) in [
+            ("root:x:0:0:root:/:/bin/sh\ndaemon:x:1:1::/:/bin/sh\n", Some(1)),
+            ("me:x:1000:1000::/:/bin/sh", Some(1000)),
+            ("toor:x:0:0::/:/bin/sh\nbroken\n", None),
+        ] {
+            assert_eq!(ordinary_user(passwd), user, "{passwd}");
+        }
+    }
 }

@@ -83,11 +83,13 @@ fn checked(command: &Command, output: Output) -> Result<String> {
     Err(Trouble(format!("{} ended with {}\n{}", name(command), output.status, tail(&said))))
 }
 
-/// The program's own name, without its path and without `setpriv` and its options before it.
+/// The program's own name, without its path and without those that only prepare for it.
 fn name(command: &Command) -> String {
-    let bound = command.get_program() == "setpriv";
-    let program = if bound { command.get_args().nth(2) } else { None }
-        .unwrap_or(command.get_program())
-        .to_string_lossy();
-    program.rsplit('/').next().unwrap_or(&program).to_owned()
+    const BEFORE: [&str; 6] = ["setpriv", "--pdeathsig", "KILL", "sudo", "-n", "env"];
+    let words = std::iter::once(command.get_program())
+        .chain(command.get_args())
+        .map(OsStr::to_string_lossy);
+    let program =
+        words.into_iter().find(|word| !BEFORE.contains(&word.as_ref()) && !word.contains('='));
+    program.as_deref().and_then(|word| word.rsplit('/').next()).unwrap_or_default().to_owned()
 }

@@ -12,8 +12,8 @@
 //!   zombie would keep its pid alive, and PostgreSQL would refuse to start over its lock file.
 //! - Ctrl-C reaches the runner only: the supervisor leads a session of its own.
 //!
-//! Ports: the supervisor holds a file lock on a block of sixteen ports as long as it lives, below the range from which the
-//! kernel takes ports for outgoing connections. So two stacks never meet, not even while a server is down for a restart.
+//! Ports: the supervisor claims a block of sixteen as long as it lives, below the range from which the kernel takes ports for
+//! outgoing connections. So two stacks never meet, not even while a server is down for a restart.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
@@ -400,22 +400,42 @@ fn watch_lifeline(messages: Sender<Message>) {
     });
 }
 
-/// Locks the first block whose lock and ports are free.
-fn hold_ports() -> Result<(File, Vec<u16>)> {
-    let dir = cache::sockets()?.join("ports");
-    fs::create_dir_all(&dir).doing(dir.display())?;
+/// Claims the first block that nobody claims and whose ports are free.
+fn hold_ports() -> Result<(Claim, Vec<u16>)> {
     for block in 0..BLOCKS {
         let first = PORTS_FIRST + block * PORTS;
-        let file = File::create(dir.join(first.to_string())).doing(dir.display())?;
-        if file.try_lock().is_err() {
-            continue;
-        }
+        let Some(claim) = claim(first)? else { continue };
         let ports: Vec<u16> = (first..first + PORTS).collect();
         if ports.iter().all(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok()) {
-            return Ok((file, ports));
+            return Ok((claim, ports));
         }
     }
     Err("no block of free ports".into())
+}
+
+/// Held as long as the supervisor lives; the system frees it however that ends.
+#[cfg(target_os = "linux")]
+type Claim = UnixListener;
+#[cfg(not(target_os = "linux"))]
+type Claim = File;
+
+/// A socket's name that is no file is taken once in a network namespace, as ports are: by all users and containers that share
+/// the ports.
+#[cfg(target_os = "linux")]
+fn claim(first: u16) -> Result<Option<Claim>> {
+    use std::os::linux::net::SocketAddrExt;
+    use std::os::unix::net::SocketAddr;
+    let name = format!("afterimage-ports-{first}");
+    let address = SocketAddr::from_abstract_name(&name).doing(&name)?;
+    Ok(UnixListener::bind_addr(&address).ok())
+}
+
+/// Where sockets have file names only, a lock keeps one user's stacks apart.
+#[cfg(not(target_os = "linux"))]
+fn claim(first: u16) -> Result<Option<Claim>> {
+    let path = crate::cache::sockets()?.join(format!("ports-{first}"));
+    let file = File::create(&path).doing(path.display())?;
+    Ok(file.try_lock().is_ok().then_some(file))
 }
 
 fn strings(value: &Value) -> Vec<String> {

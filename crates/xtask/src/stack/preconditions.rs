@@ -3,6 +3,7 @@
 //! Who may install without asking (root, or sudo without a password) gets what is missing; everybody else is told all of it
 //! in one line.
 
+use std::path::Path;
 use std::process::Command;
 
 use crate::java;
@@ -36,6 +37,12 @@ pub(crate) fn of_stack(request: &Request) -> Vec<Need> {
         program_of("dpkg-deb", "dpkg"),
         program_of("tar", "tar"),
         program_of("setpriv", "util-linux"),
+        // PostgreSQL, as Debian builds it, has no time zones of its own.
+        Need {
+            what: "time zones",
+            package: Some("tzdata"),
+            met: Path::new("/usr/share/zoneinfo/Europe").exists(),
+        },
     ];
     if postgres::is_root() {
         needs.push(program_of("unshare", "util-linux"));
