@@ -6,7 +6,7 @@ use std::sync::Arc;
 use change::{Cell, Value};
 use message::{
     Binding, Conversion, Datum, Fault, Field, FieldFault, Form, Image, Literal, Part, Schema,
-    Scope, Scratch, little_endian, point_wkb,
+    Scope, Scratch, collection, little_endian, point_wkb,
 };
 
 #[derive(Debug)]
@@ -267,10 +267,9 @@ fn write_datum(datum: Datum<'_>, union: Union, out: &mut Vec<u8>) -> Result<(), 
             }
             for (table, count) in tables {
                 out.push(2);
-                long((table.schema.len() + 1 + table.table.len()) as i64, out);
-                out.extend_from_slice(table.schema.as_bytes());
-                out.push(b'.');
-                out.extend_from_slice(table.table.as_bytes());
+                let name = collection(table);
+                long(name.iter().map(|part| part.len()).sum::<usize>() as i64, out);
+                name.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
                 long(i64::try_from(count).map_err(|_| Fault::Range)?, out);
             }
             out.push(0);

@@ -209,6 +209,39 @@ fn transactions_have_debeziums_records() {
     );
 }
 
+#[test]
+fn applications_messages_have_debeziums_records() {
+    let notes = Arc::new(Notes::default());
+    let mut pipeline = pipeline("shop", origin(), Settings::default(), &notes);
+    let table = Table {
+        name: TableName::new("", "message"),
+        columns: vec![
+            Column::new("prefix", Kind::Text).required(),
+            Column::new("content", Kind::Bytes).required(),
+        ],
+        key: vec![0],
+    };
+    prepared(&mut pipeline, &batch_of(&Arc::new(table)));
+    let prefix = r#"{"name":"prefix","type":["null","string"],"default":null}"#;
+    let space = "io.debezium.connector.postgresql";
+    assert_eq!(
+        notes.text("shop.message-key"),
+        format!(
+            r#"{{"type":"record","name":"MessageKey","namespace":"{space}","fields":[{prefix}],"connect.version":1,"connect.name":"{space}.MessageKey"}}"#
+        )
+    );
+    let value = notes.text("shop.message-value");
+    apache_avro::Schema::parse_str(&value).expect("apache-avro takes it");
+    let start = format!(
+        r#"{{"type":"record","name":"MessageValue","namespace":"{space}","fields":[{{"name":"op","type":"string"}},{{"name":"ts_ms","type":["null","long"],"default":null}},{{"name":"source","type":{{"type":"record","name":"Source","fields":["#
+    );
+    assert!(value.starts_with(&start), "{value}");
+    let end = format!(
+        r#"{{"name":"message","type":{{"type":"record","name":"Message","fields":[{prefix},{{"name":"content","type":["null","bytes"],"default":null}}],"connect.version":1,"connect.name":"{space}.Message"}}}}],"connect.version":1,"connect.name":"{space}.MessageValue"}}"#
+    );
+    assert!(value.ends_with(&end), "{value}");
+}
+
 fn named(schema: &str, name: &str, columns: &[&str]) -> Arc<Table> {
     let columns = columns.iter().map(|name| Column::new(name, Kind::Text).required()).collect();
     Arc::new(Table { name: TableName::new(schema, name), columns, key: vec![0] })

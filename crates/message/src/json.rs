@@ -12,6 +12,7 @@ use crate::encoder::{Encoder, FieldFault, PlanId, Prepare, Prepared, Request};
 use crate::kind::point_wkb;
 use crate::schema::{Binding, Field, Form, Image, Literal, Part, Schema};
 use crate::scope::Scope;
+use crate::topics::collection;
 
 /// How decimals look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -253,9 +254,7 @@ impl JsonEncoder {
                 for (index, (table, count)) in end.tables().enumerate() {
                     out.extend_from_slice(if index > 0 { b",{" } else { b"{" as &[u8] });
                     out.extend_from_slice(b"\"data_collection\":\"");
-                    escaped(&table.schema, out);
-                    out.push(b'.');
-                    escaped(&table.table, out);
+                    collection(table).iter().for_each(|part| escaped(part, out));
                     out.extend_from_slice(b"\",\"event_count\":");
                     int(i64::try_from(count).map_err(|_| Fault::Range)?, out);
                     out.push(b'}');

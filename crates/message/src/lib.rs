@@ -42,4 +42,4 @@ pub use pipeline::{Counts, Pipeline};
 pub use schema::{Binding, Field, Form, Image, Literal, Part, Schema, Unit};
 pub use scope::{Scope, Tally};
 pub use settings::{Absent, Decimals, Settings, Shape, Specials, Truncate};
-pub use topics::{Topic, TopicIndex, TopicKind};
+pub use topics::{Topic, TopicIndex, TopicKind, collection};

@@ -17,7 +17,7 @@ use crate::schema::{Image, Part, Schema};
 use crate::scope::{Scope, Tally};
 use crate::shape::{Collision, Frame};
 use crate::task::{Task, Writer, scope};
-use crate::topics::{Topic, TopicIndex, TopicKind, Topics};
+use crate::topics::{Topic, TopicIndex, TopicKind, Topics, is_message};
 use crate::{Absent, Settings, Shape, names};
 
 /// Shape, topics, keys and encoder of one connector.
@@ -163,7 +163,12 @@ impl Pipeline {
 
     async fn compile(&mut self, table: &Arc<Table>) -> Result<usize, PipelineError> {
         let name: Arc<str> = self.topic_name(&table.name).into();
-        let topic = self.topics.take(&name, TopicKind::Table(table.name.clone()))?;
+        let message = is_message(&table.name);
+        let kind = match message {
+            true => TopicKind::Message,
+            false => TopicKind::Table(table.name.clone()),
+        };
+        let topic = self.topics.take(&name, kind)?;
         let collision = |Collision { field }| {
             let source = EncodeError::Fields { table: table.name.clone(), field };
             PipelineError::definite("field-collision", "naming fields", source)
@@ -182,7 +187,7 @@ impl Pipeline {
             None => None,
         };
         let value = self.plan(&name, Role::Value, &value, part).await?;
-        self.topics.set_keyed(topic, key.is_some());
+        self.topics.set_keyed(topic, key.is_some() && !message);
         let plans = Plans { topic, key, value };
         self.plans.push(TablePlan { plans, key_columns: table.key.clone() });
         self.by_table.insert(Arc::clone(table), self.plans.len() - 1);
@@ -207,7 +212,6 @@ impl Pipeline {
         let value = self.frame.transaction_value();
         let key = self.plan(&name, Role::Key, &key, Part::Always).await?;
         let value = self.plan(&name, Role::Value, &value, Part::Always).await?;
-        self.topics.set_keyed(topic, true);
         Ok(Plans { topic, key: Some(key), value })
     }
 

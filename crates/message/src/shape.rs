@@ -5,6 +5,7 @@ use std::sync::Arc;
 use change::{Column, Fact, Origin, Table};
 
 use crate::schema::{Binding, Field, Form, Image, Literal, Part, Schema, Unit};
+use crate::topics::is_message;
 use crate::{Absent, Decimals, default, kind, names};
 
 /// What all records of one connector share.
@@ -30,6 +31,9 @@ impl Frame {
             fields.push(self.column(&table.columns[*index], *index, None));
         }
         distinct(&fields)?;
+        if is_message(&table.name) {
+            return Ok(Some(self.message("MessageKey", fields)));
+        }
         Ok(Some(Schema::record(self.name(topic, "Key"), fields)))
     }
 
@@ -49,6 +53,9 @@ impl Frame {
 
     /// Debezium's envelope.
     pub(crate) fn envelope(&self, table: &Table, topic: &str) -> Result<Schema, Collision> {
+        if is_message(&table.name) {
+            return self.message_envelope(table);
+        }
         let before = self.columns(table, |column| Some(self.missing_in_old(column)))?;
         let after = self.columns(table, |column| kind::placeholder(&column.kind))?;
         let image = |fields| Schema::record(self.name(topic, "Value"), fields).optional();
@@ -65,6 +72,29 @@ impl Frame {
             stamp("ts_ns", Unit::Nanos),
         ];
         Ok(Schema::record(self.name(topic, "Envelope"), fields).version(2))
+    }
+
+    /// The envelope of an application's message: its cells in a struct of their own.
+    fn message_envelope(&self, table: &Table) -> Result<Schema, Collision> {
+        let cells = self.message("Message", self.columns(table, |_| None)?);
+        let now = Binding::Now(Unit::Millis);
+        let fields = vec![
+            Field::new("op", Schema::string(), Binding::Operation),
+            Field::new("ts_ms", Schema::int64().optional(), now),
+            Field::new("source", self.source(table), Binding::Fields(Part::Always)),
+            Field::new("transaction", block(), Binding::Fields(Part::Block)),
+            Field::new("message", cells, Binding::Fields(Part::Image(Image::After))),
+        ];
+        Ok(self.message("MessageValue", fields))
+    }
+
+    /// A record of Debezium's own for applications' messages; whatever they are made of may be null there.
+    fn message(&self, name: &str, mut fields: Vec<Field>) -> Schema {
+        for field in &mut fields {
+            field.schema.optional |= matches!(field.from, Binding::Cell { .. });
+        }
+        let connector = self.origin.connector;
+        Schema::record(format!("io.debezium.connector.{connector}.{name}"), fields).version(1)
     }
 
     /// What Debezium writes for a column that an old image of key columns does not have.
@@ -128,6 +158,8 @@ impl Frame {
                 Fact::At => Binding::At,
                 Fact::Row => Binding::Row,
                 Fact::Schema => constant(&table.name.schema),
+                // A message is of no table.
+                Fact::Table if is_message(&table.name) => constant(""),
                 Fact::Table => constant(&table.name.table),
                 Fact::Null => Binding::Literal(Literal::Null),
             };

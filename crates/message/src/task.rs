@@ -116,7 +116,8 @@ impl<'a> Task<'_, 'a> {
     pub(crate) fn change(&mut self, change: Change<'a>) -> Result<(), Trouble> {
         match change {
             Change::Read(row) => self.write("r", None, row, None, None),
-            Change::Insert(row) | Change::Message(row) => self.write("c", None, row, None, None),
+            Change::Insert(row) => self.write("c", None, row, None, None),
+            Change::Message(row) => self.write("m", None, row, None, None),
             Change::Update { before, after } => self.update(before, after),
             Change::Delete(row) => self.delete(row, None),
             Change::Truncate => self.truncate(),

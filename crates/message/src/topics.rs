@@ -16,7 +16,8 @@ pub type TopicIndex = usize;
 pub struct Topic {
     pub name: Arc<str>,
     pub kind: TopicKind,
-    /// Messages carry keys: the topic may be compacted.
+    /// The latest message of a key tells all there is of it: the topic may be compacted. Not so of transactions and
+    /// applications' messages, whose keys only group them.
     pub keyed: bool,
 }
 
@@ -94,6 +95,19 @@ impl Topics {
             name: name.to_owned(),
         };
         PipelineError::definite(code, "naming topics", source)
+    }
+}
+
+/// The table that applications' messages stand in has no schema.
+pub(crate) fn is_message(table: &TableName) -> bool {
+    table.schema.is_empty()
+}
+
+/// A table's name in the counts of a transaction, in parts to be written one behind the other.
+pub fn collection(table: &TableName) -> [&str; 3] {
+    match is_message(table) {
+        true => ["LOGICAL_DECODING_MESSAGE", "", ""],
+        false => [&table.schema, ".", &table.table],
     }
 }
 

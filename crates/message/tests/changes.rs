@@ -279,7 +279,56 @@ fn transactions_are_told_with_their_counts() {
     );
     let topics: Vec<_> =
         pipeline.topics().iter().map(|topic| (&*topic.name, topic.keyed)).collect();
-    assert_eq!(topics, [("shop.public.orders", true), ("shop.transaction", true)]);
+    assert_eq!(topics, [("shop.public.orders", true), ("shop.transaction", false)]);
+}
+
+/// As the PostgreSQL source describes it.
+fn messages() -> Arc<Table> {
+    Arc::new(Table {
+        name: TableName::new("", "message"),
+        columns: vec![
+            Column::new("prefix", Kind::Text).required(),
+            Column::new("content", Kind::Bytes).required(),
+        ],
+        key: vec![0],
+    })
+}
+
+#[test]
+fn an_applications_message_has_a_topic_of_its_own() {
+    let settings = Settings { transactions: true, ..Settings::default() };
+    let mut pipeline = json(settings);
+    let messages = messages();
+    let mut batch = Batch::new();
+    support::begin(&mut batch, "5:10");
+    let place = Place { at: 1001, order: 1, table_order: 1 };
+    let mut row = batch.row(&messages, Operation::Message, place);
+    row.text("audit");
+    row.bytes(b"hello");
+    row.finish();
+    batch.end(1, [(&messages, 1)]);
+    let found = lines(&mut pipeline, &batch, 1).unwrap();
+    let version = env!("CARGO_PKG_VERSION");
+    assert_eq!(
+        found[1..],
+        [
+            format!(
+                r#"shop.message {{"prefix":"audit"}} {{"op":"m","ts_ms":1700000000123,"source":{{"version":"{version}","connector":"postgresql","name":"shop","ts_ms":1600000000654,"snapshot":"false","db":"cdc","sequence":"[\"97500059720\",\"1001\"]","ts_us":1600000000654321,"ts_ns":1600000000654321000,"schema":"","table":"","txId":601,"lsn":1001,"xmin":null}},"transaction":{{"id":"5:10","total_order":1,"data_collection_order":1}},"message":{{"prefix":"audit","content":"aGVsbG8="}}}}"#
+            ),
+            r#"shop.transaction {"id":"5:10"} {"status":"END","id":"5:10","event_count":1,"data_collections":[{"data_collection":"LOGICAL_DECODING_MESSAGE","event_count":1}],"ts_ms":1600000000654}"#.to_owned(),
+        ]
+    );
+    let topic = &pipeline.topics()[0];
+    assert_eq!(
+        (&*topic.name, &topic.kind, topic.keyed),
+        ("shop.message", &TopicKind::Message, false)
+    );
+    let row = Settings { shape: Shape::Row, ..Settings::default() };
+    let found = lines(&mut json(row), &batch, 1).unwrap();
+    assert_eq!(
+        found,
+        [r#"shop.message {"prefix":"audit"} {"prefix":"audit","content":"aGVsbG8="}"#]
+    );
 }
 
 #[test]
