@@ -220,6 +220,7 @@ fn empty(client: &Client) {
         if client.context().told() == told {
             return;
         }
+        client.context().make_room();
     }
 }
 

@@ -108,6 +108,12 @@ impl Watch {
         self.problem.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Something that was queued is no longer. A report's messages leave the queue only when the report is dropped,
+    /// which is after [`delivery`](ProducerContext::delivery) has been called for them.
+    pub(crate) fn make_room(&self) {
+        self.room.notify_one();
+    }
+
     /// Waits until something that was queued is no longer. May return once too often.
     pub(crate) async fn room(&self) {
         self.room.notified().await;
@@ -196,6 +202,5 @@ impl ProducerContext for Watch {
         let bytes = message.payload_len() + message.key_len();
         self.delivered_bytes.fetch_add(bytes as u64, Ordering::AcqRel);
         self.tell();
-        self.room.notify_one();
     }
 }
