@@ -15,6 +15,8 @@
 
 mod at_least_once;
 mod checkpoint;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod copy;
 mod failure;
 mod finding;

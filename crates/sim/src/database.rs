@@ -172,6 +172,51 @@ impl Database {
         self.log.push(Arc::new(LogTransaction { id, rows, end: self.end }));
     }
 
+    /// So many tables without rows, and nothing else.
+    #[cfg(test)]
+    pub(crate) fn empty(&mut self, tables: usize) {
+        use rand::SeedableRng;
+
+        self.tables.clear();
+        self.log.clear();
+        self.removed = self.end;
+        for _ in 0..tables {
+            self.create_table(&mut StdRng::seed_from_u64(1));
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn commit_steps(&mut self, steps: &[connector::conformance::Step]) {
+        use connector::conformance::Step;
+
+        let mut rows = Vec::new();
+        for step in steps {
+            let (Step::Insert(table, keys) | Step::Update(table, keys) | Step::Delete(table, keys)) =
+                step;
+            let name = format!("t{table}");
+            let relation = self.tables.get_mut(&name).expect("one of the two tables");
+            for key in keys.clone() {
+                let known = relation.rows.get(&key).map(|row| row.version);
+                let version = known.unwrap_or_default() + 1;
+                let row = Row { version, large: version, page: key % relation.pages };
+                let large = version;
+                let operation = match step {
+                    Step::Insert(..) => Operation::Insert { key, version, large },
+                    Step::Update(..) => Operation::Update { key, version, large: Some(large) },
+                    Step::Delete(..) => Operation::Delete { key, version },
+                };
+                match step {
+                    Step::Delete(..) => relation.rows.remove(&key),
+                    _ => relation.rows.insert(key, row),
+                };
+                self.end += 1;
+                let schema = Arc::clone(&relation.schema);
+                rows.push(LogRow { table: name.clone(), schema, operation, at: self.end });
+            }
+        }
+        self.commit(rows);
+    }
+
     /// Log that no captured table has part in.
     pub fn idle(&mut self, rng: &mut StdRng) {
         self.end += rng.random_range(1..50);

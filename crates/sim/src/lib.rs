@@ -12,6 +12,8 @@
 
 mod broker;
 mod check;
+#[cfg(test)]
+mod conformance;
 mod database;
 mod mutant;
 mod run;

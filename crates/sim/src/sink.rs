@@ -255,6 +255,7 @@ fn message(event: &change::Event<'_>) -> Payload {
 fn cell(row: Row<'_>, index: usize) -> Option<u64> {
     match row.cell(index) {
         Cell::Value(Value::UInt(value)) => Some(value),
+        Cell::Value(Value::Int(value)) => u64::try_from(value).ok(),
         _ => None,
     }
 }
