@@ -25,7 +25,7 @@ impl Bench {
     }
 }
 
-fn calm() -> World {
+pub(crate) fn calm() -> World {
     let world = World::new(1, None);
     let mut state = world.lock();
     state.faults = false;

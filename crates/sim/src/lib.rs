@@ -10,6 +10,8 @@
 //! The engine is the real one; the source and the sink follow the rules that the real ones follow. A rule that is put
 //! back to its careless reading must break something here, or this proves nothing.
 
+#[cfg(test)]
+mod behaviour;
 mod broker;
 mod check;
 #[cfg(test)]

@@ -129,7 +129,13 @@ impl ModelSink {
     }
 
     fn produce(&mut self, payloads: Vec<Payload>) -> Result<(), Failure> {
-        let produced = self.world.lock().broker.produce(self.epoch, self.process, payloads);
+        let mut state = self.world.lock();
+        if state.failing > 0 {
+            state.failing -= 1;
+            return Err(Failure::transient("link", "producing", "the connection was lost"));
+        }
+        let produced = state.broker.produce(self.epoch, self.process, payloads);
+        drop(state);
         produced.map_err(|Fenced| self.fenced())
     }
 

@@ -235,6 +235,7 @@ impl Source for ModelSource {
         let view = {
             let mut state = self.world.lock();
             let end = state.database.end;
+            state.pins += 1;
             if let Pin::First(copy) = pin {
                 drop(state);
                 self.slot = self.slot_name(copy);

@@ -38,6 +38,10 @@ pub struct State {
     /// Rules that were seen broken while running.
     pub violations: Vec<String>,
     pub steps: u64,
+    /// Pins taken.
+    pub pins: u64,
+    /// So many of the sink's next requests fail.
+    pub failing: u32,
 }
 
 pub(crate) type ProcessId = u64;
@@ -86,6 +90,8 @@ impl World {
             character,
             violations: Vec::new(),
             steps: 0,
+            pins: 0,
+            failing: 0,
         };
         Self { state: Arc::new(Mutex::new(state)), blown: Arc::new(Notify::new()) }
     }
