@@ -68,6 +68,43 @@ pub(super) const CODES: &[Code] = &[
         "see the topic's settings, such as its cleanup policy and validation",
     ),
     code(
+        "broker-version",
+        "The brokers are older than Kafka 3.6, which exactly-once needs: a late request can open a transaction that \
+         never ends.",
+        "upgrade the brokers, or set sink.delivery = \"at-least-once\"",
+    ),
+    code(
+        "verification-off",
+        "The brokers do not verify transactions' partitions: a late request can open a transaction that never ends.",
+        "set transaction.partition.verification.enable = true on every broker",
+    ),
+    code(
+        "transaction-timeout",
+        "The brokers do not allow transactions as long as sink.transaction_timeout_ms.",
+        "lower sink.transaction_timeout_ms, or raise transaction.max.timeout.ms on the brokers",
+    ),
+    code(
+        "few-copies",
+        "Losing one broker can lose what was written: fewer than three copies, or fewer than two in sync.",
+        "three brokers, replication.factor = 3 and min.insync.replicas = 2",
+    ),
+    code(
+        "keyless-compacted",
+        "A topic is compacted, but its table has no key: all records but the last would go.",
+        "set cleanup.policy=delete on the topic, or give the table a primary key",
+    ),
+    code(
+        "position-policy",
+        "The position topic is not only compacted: the position would be forgotten after a while.",
+        "set cleanup.policy=compact on the position topic",
+    ),
+    code("tls-file", "A file of sink.tls cannot be read.", "correct the path in [sink.tls]"),
+    code(
+        "topics-will-be-made",
+        "Some topics do not exist yet; the first run makes them.",
+        "nothing",
+    ),
+    code(
         "output-unwritable",
         "The output file cannot be opened or written.",
         "see that its directory exists, that this user may write there and that the disk has room",

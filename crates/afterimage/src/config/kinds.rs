@@ -3,6 +3,10 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
+use postgres_source::PostgresSource;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+use schema_registry::RegistryClient;
 use schemars::JsonSchema;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
@@ -12,6 +16,7 @@ use super::bounded::Bounded;
 use super::document::{Document, join};
 use super::problem::Problem;
 use super::section::{self, nearest};
+use crate::report::chain;
 
 /// The connector's name: topic prefix, transactional id, default of the slot's name.
 #[derive(Debug, Clone, PartialEq, Eq, JsonSchema)]
@@ -349,16 +354,45 @@ fn kind(
     None
 }
 
-/// What each section allows and both together don't.
-pub(super) fn agree(
+/// What only the owner of a section can tell, without asking a server.
+pub(super) fn mistakes(
     document: &Document,
+    name: &Name,
+    source: &Source,
     sink: &Sink,
     format: &Format,
     problems: &mut Vec<Problem>,
 ) {
-    if let (Sink::File(_) | Sink::Stdout(_), Encoding::Avro(_)) = (sink, &format.encoding) {
-        let message = "lines hold JSON: this sink needs format.kind = \"json\"".to_owned();
-        let path = "format.kind";
-        problems.push(Problem::error(document.place(path), path, message));
+    let mut add = |path: String, message: String| {
+        problems.push(Problem::error(document.place(&path), &path, message));
+    };
+    match source {
+        Source::Postgres(postgres) => {
+            let errors = PostgresSource::new(name.as_str(), postgres).err().unwrap_or_default();
+            for postgres_source::ConfigError { path, problem } in errors {
+                add(join("source", &path), problem);
+            }
+        }
+    }
+    match sink {
+        Sink::Kafka(kafka) => {
+            for kafka_sink::ConfigError { path, problem } in kafka.mistakes(name.as_str()) {
+                add(join("sink", &path), problem);
+            }
+        }
+        Sink::File(_) | Sink::Stdout(_) => {}
+    }
+    match (&format.encoding, sink) {
+        (Encoding::Avro(registry), Sink::Kafka(_)) => {
+            // The client is thrown away; its pauses need no chance.
+            if let Err(error) = RegistryClient::new(registry, StdRng::seed_from_u64(0)) {
+                add("format.registry".to_owned(), chain(&error));
+            }
+        }
+        (Encoding::Avro(_), Sink::File(_) | Sink::Stdout(_)) => {
+            let message = "lines hold JSON: this sink needs format.kind = \"json\"".to_owned();
+            add("format.kind".to_owned(), message);
+        }
+        (Encoding::Json, _) => {}
     }
 }

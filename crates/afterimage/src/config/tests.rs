@@ -146,6 +146,26 @@ fn each_mistake_is_told_with_its_place_and_what_is_meant() {
         &["7:11: source.readers: a finite number is expected"],
     );
     check_with(
+        "tables = [\"public.*\"]",
+        "tables = [\"public.*\", \"orders\"]\nslot = \"Big\"",
+        &[
+            "7:23: source.tables[1]: write schema.table",
+            "8:1: source.slot: a slot's name has at most 54 lower-case letters, digits and underscores",
+        ],
+    );
+    check_with(
+        "[sink]",
+        "[sink.kafka]\n\"acks\" = \"1\"\n[sink]",
+        &[
+            "9:1: sink.kafka.acks: cannot be set here: acknowledgement by all replicas is what keeps a row",
+        ],
+    );
+    check_with(
+        "http://127",
+        "ftp://127",
+        &["13:1: format.registry: the registry's address begins with ftp, not with http or https"],
+    );
+    check_with(
         "[sink]",
         "[sink.sasl]\nmechanism = \"PLAIN\"\nusrname = \"x\"\n[sink]",
         &[
