@@ -17,7 +17,7 @@ use crate::position::{
     self, CLAIM, ClaimRecord, Contents, POSITION, Place, SOURCE, SourceRecord, TopicRecord,
 };
 use crate::producer::{Producer, Record};
-use crate::reader::Reader;
+use crate::reader::{self, Reader};
 use crate::settings::{RECORD_OVERHEAD_BYTES, Settings};
 use crate::stamp::Stamp;
 use crate::topics::{Purpose, Topics};
@@ -27,19 +27,15 @@ pub(crate) struct Log<P> {
     pub(crate) settings: Settings,
     pub(crate) owner: Owner,
     pub(crate) state: State,
-    /// The cluster as seen by the last recovery.
-    pub(crate) cluster: Option<Cluster>,
+    pub(crate) topics: Topics,
+    /// The topics were compared with what is stored, once in this process's life.
+    pub(crate) audited: bool,
     pub(crate) contents: Contents<P>,
     /// Records to be written before the next position, by their keys.
     pending: BTreeMap<String, Vec<u8>>,
     /// By the pipeline's index.
     routes: Vec<Route>,
     meters: Meters,
-}
-
-pub(crate) struct Cluster {
-    pub(crate) reader: Arc<Reader>,
-    pub(crate) topics: Topics,
 }
 
 /// What can be done with the producer.
@@ -64,9 +60,10 @@ impl<P: Position> Log<P> {
     pub(crate) fn new(settings: Settings, instance: Uuid) -> Self {
         Self {
             owner: Owner::new(&settings, instance),
+            topics: Topics::new(&settings),
             settings,
             state: State::Lost,
-            cluster: None,
+            audited: false,
             contents: Contents::default(),
             pending: BTreeMap::new(),
             routes: Vec::new(),
@@ -102,11 +99,17 @@ impl<P: Position> Log<P> {
     /// Learns where messages of the topics go, making those that are missing.
     pub(crate) async fn know(&mut self, topics: &[Topic]) -> Result<(), Error> {
         for topic in topics.iter().skip(self.routes.len()) {
-            let cluster = self.cluster.as_mut().ok_or(Error::Lost)?;
-            let purpose = if topic.keyed { Purpose::Keyed } else { Purpose::Keyless };
+            let (State::Ready(producer) | State::Open(producer, _)) = &self.state else {
+                return Err(Error::Lost);
+            };
+            // Only a row's last message may stand for those before it.
+            let purpose = match topic.kind {
+                TopicKind::Table(_) if topic.keyed => Purpose::Keyed,
+                _ => Purpose::Keyless,
+            };
             let stored = self.contents.topics.get(&*topic.name);
             let count = stored.map(|topic| topic.partitions);
-            let partitions = cluster.topics.ensure(&topic.name, purpose, count).await?;
+            let partitions = self.topics.ensure(producer, &topic.name, purpose, count).await?;
             if stored.is_none() {
                 let record =
                     TopicRecord { name: topic.name.to_string(), partitions, key_schema: None };
@@ -150,10 +153,11 @@ impl<P: Position> Log<P> {
     }
 
     async fn renew(&mut self) -> Result<Producer, Error> {
-        let cluster = self.cluster.as_ref().ok_or(Error::Lost)?;
-        self.owner.look(&cluster.reader).await?;
+        let reader = Reader::open(&self.settings).await?;
+        self.owner.look(&reader).await?;
         let producer = self.owner.init(&self.settings).await?;
-        self.owner.confirm(&cluster.reader).await?;
+        self.owner.confirm(&reader).await?;
+        reader::close(reader);
         self.meters.renewals.increment(1);
         tracing::info!("the producer was renewed, since its last commit was repeated");
         Ok(producer)
@@ -196,9 +200,7 @@ impl<P: Position> Log<P> {
         }
         if let State::Open(producer, _) = &self.state {
             self.meters.queue_bytes.set(producer.queued_bytes() as f64);
-            if let Some(undelivered) = producer.watch().undelivered() {
-                return Err(Error::Undelivered(undelivered));
-            }
+            producer.intact()?;
         }
         Ok(())
     }
@@ -234,9 +236,7 @@ impl<P: Position> Log<P> {
             identity: (*checkpoint.identity).clone(),
             intent: checkpoint.intent,
         });
-        for table in &checkpoint.changed {
-            self.contents.tables.insert(table.name.clone(), table.clone());
-        }
+        self.topics.relax();
         Ok(())
     }
 

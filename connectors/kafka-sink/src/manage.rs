@@ -11,11 +11,11 @@ use uuid::Uuid;
 
 use crate::Config;
 use crate::error::Error;
-use crate::log::{Cluster, Log, State};
-use crate::position::{self, Contents, Place, Raw};
-use crate::reader::{Reader, blocking};
+use crate::log::{Log, State};
+use crate::position::{self, Contents, Gathered, Place};
+use crate::reader::{self, Reader, blocking};
 use crate::settings::{Role, Settings};
-use crate::topics::{Purpose, Topics};
+use crate::topics::Purpose;
 use crate::watch::Watch;
 
 /// Partitions whose ends are looked at for the incarnations in their headers.
@@ -80,7 +80,7 @@ pub async fn peek<P: Position>(config: Config, name: &str) -> Result<Option<Stor
 }
 
 /// All that stands in the position topic; None when there is none.
-pub(crate) fn read(reader: &Reader, settings: &Settings) -> Result<Option<Vec<Raw>>, Error> {
+pub(crate) fn read(reader: &Reader, settings: &Settings) -> Result<Option<Gathered>, Error> {
     let topic = settings.position_topic();
     if reader.partitions(&topic)?.is_none() {
         return Ok(None);
@@ -157,17 +157,14 @@ pub async fn reset(
 
 async fn forget(log: &mut Log<Any>, clock: crate::Clock) -> Result<Reset, Error> {
     let settings = log.settings.clone();
-    let made = settings.clone();
-    let reader = Arc::new(blocking(move || Reader::new(&made)).await?);
-    let (asked, topic) = (Arc::clone(&reader), settings.position_topic());
-    blocking(move || asked.partitions(&topic)).await?;
+    let reader = Reader::open(&settings).await?;
+    log.owner.look(&reader).await?;
     let producer = log.owner.init(&settings).await?;
+    let position = settings.position_topic();
+    log.topics.ensure(&producer, &position, Purpose::Position, Some(1)).await?;
     log.state = State::Ready(producer);
-    let mut topics = Topics::new(&settings, Arc::clone(&reader));
-    topics.ensure(&settings.position_topic(), Purpose::Position, Some(1)).await?;
     let records = log.owner.read(&reader).await?;
-    log.cluster = Some(Cluster { reader: Arc::clone(&reader), topics });
-    let found = highest(&records);
+    let found = records.highest;
     let headers = {
         let (reader, name) = (Arc::clone(&reader), Arc::clone(&settings.name));
         blocking(move || {
@@ -191,37 +188,12 @@ async fn forget(log: &mut Log<Any>, clock: crate::Clock) -> Result<Reset, Error>
     let incarnation = place.incarnation;
     let forgotten = keys.len();
     log.replace(keys, place).await?;
-    Ok(Reset { position_topic: settings.position_topic(), incarnation, forgotten })
+    reader::close(reader);
+    Ok(Reset { position_topic: position, incarnation, forgotten })
 }
 
 /// Keys that hold something, without the position's own.
-fn keys(records: &[Raw]) -> BTreeSet<Vec<u8>> {
-    let mut keys = BTreeSet::new();
-    for record in records {
-        match record.value {
-            Some(_) => keys.insert(record.key.clone()),
-            None => keys.remove(&record.key),
-        };
-    }
-    keys.remove(position::POSITION.as_bytes());
-    keys
-}
-
-struct Highest {
-    sequence: u64,
-    incarnation: u64,
-    epoch: u64,
-}
-
-/// The highest counters in any position that can be read; a damaged one is no obstacle to forgetting.
-fn highest(records: &[Raw]) -> Highest {
-    let mut highest = Highest { sequence: 0, incarnation: 0, epoch: 0 };
-    for record in records {
-        if let Some(place) = position::place::<Any>(record) {
-            highest.sequence = highest.sequence.max(place.sequence);
-            highest.incarnation = highest.incarnation.max(place.incarnation);
-            highest.epoch = highest.epoch.max(place.epoch);
-        }
-    }
-    highest
+fn keys(gathered: &Gathered) -> BTreeSet<Vec<u8>> {
+    let held = gathered.last.iter().filter(|(_, record)| record.value.is_some());
+    held.map(|(key, _)| key.clone()).filter(|key| key != position::POSITION.as_bytes()).collect()
 }

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use uuid::Uuid;
 
 use crate::error::Error;
-use crate::position::Raw;
+use crate::position::{Gathered, Raw};
 use crate::producer::Producer;
 use crate::reader::{Reader, blocking};
 use crate::settings::Settings;
@@ -27,8 +27,9 @@ pub(crate) struct Owner {
     topic: String,
     claim_deadline: Duration,
     /// Everything of ours lies before; a committed record of another instance behind it means that it took over.
-    /// None: this process has not yet shut out anybody.
     floor: Option<i64>,
+    /// Somebody was, or may have been, shut out in the name of this process.
+    inited: bool,
     /// We were shut out, and do not know by whom.
     shut_out: bool,
 }
@@ -40,13 +41,14 @@ impl Owner {
             topic: settings.position_topic(),
             claim_deadline: settings.claim_deadline(),
             floor: None,
+            inited: false,
             shut_out: false,
         }
     }
 
-    /// Nothing was shut out in the name of this process yet.
+    /// Nobody was shut out in the name of this process yet.
     pub(crate) fn is_fresh(&self) -> bool {
-        self.floor.is_none()
+        !self.inited
     }
 
     pub(crate) fn suspect(&mut self, error: &Error) {
@@ -60,7 +62,13 @@ impl Owner {
 
     /// Fails when another instance has taken over; returns when nobody has within the time they have for it.
     pub(crate) async fn look(&mut self, reader: &Arc<Reader>) -> Result<(), Error> {
-        let Some(floor) = self.floor else { return Ok(()) };
+        if !self.inited {
+            // In case that the end cannot be asked for after the init.
+            let (reader, topic) = (Arc::clone(reader), self.topic.clone());
+            self.floor = blocking(move || end(&reader, &topic)).await?;
+            return Ok(());
+        }
+        let floor = self.floor.unwrap_or_default();
         let until = Instant::now() + self.claim_deadline;
         loop {
             let (reader, topic) = (Arc::clone(reader), self.topic.clone());
@@ -82,6 +90,7 @@ impl Owner {
     pub(crate) async fn init(&mut self, settings: &Settings) -> Result<Producer, Error> {
         let made = settings.clone();
         let producer = blocking(move || Producer::new(&made)).await?;
+        self.inited = true;
         if let Err(error) = producer.init(settings.deadline()).await {
             self.suspect(&error);
             return Err(error);
@@ -90,29 +99,26 @@ impl Owner {
     }
 
     /// Reads all that is stored, after [`init`](Self::init). From here on a foreign record means a take-over.
-    pub(crate) async fn read(&mut self, reader: &Arc<Reader>) -> Result<Vec<Raw>, Error> {
-        let (reader, topic) = (Arc::clone(reader), self.topic.clone());
-        let (end, records) = blocking(move || {
-            let end = reader.high_watermark(&topic, 0)?;
-            Ok((end, reader.read_to(&topic, end)?))
-        })
-        .await?;
+    pub(crate) async fn read(&mut self, reader: &Arc<Reader>) -> Result<Gathered, Error> {
+        let (asked, topic) = (Arc::clone(reader), self.topic.clone());
+        let end = blocking(move || asked.high_watermark(&topic, 0)).await?;
         self.floor = Some(end);
-        Ok(records)
+        let (reader, topic) = (Arc::clone(reader), self.topic.clone());
+        blocking(move || reader.read_to(&topic, end)).await
     }
 
     /// Makes sure that nobody wrote between the last look and the init that followed it.
     pub(crate) async fn confirm(&mut self, reader: &Arc<Reader>) -> Result<(), Error> {
         let floor = self.floor.unwrap_or_default();
-        let (reader, topic) = (Arc::clone(reader), self.topic.clone());
-        let (end, records) = blocking(move || {
+        let (reader, topic, own) = (Arc::clone(reader), self.topic.clone(), self.instance);
+        let (end, foreign) = blocking(move || {
             let end = reader.high_watermark(&topic, 0)?;
             reader.wait_for(&topic, end)?;
-            Ok((end, reader.read_committed(&topic, floor)?))
+            Ok((end, reader.foreign(&topic, floor, own)?))
         })
         .await?;
-        match foreign(&records, self.instance) {
-            Some(other) => Err(Error::TakenOver(other)),
+        match foreign {
+            Some(other) => Err(Error::TakenOver(named(&other))),
             None => {
                 self.floor = Some(end);
                 Ok(())
@@ -128,22 +134,26 @@ enum Seen {
 }
 
 fn seen(reader: &Reader, topic: &str, floor: i64, own: Uuid) -> Result<Seen, Error> {
-    if reader.partitions(topic)?.is_none() {
-        return Ok(Seen::Nobody);
-    }
-    if let Some(other) = foreign(&reader.read_committed(topic, floor)?, own) {
-        return Ok(Seen::Committed(other));
+    let Some(end) = end(reader, topic)? else { return Ok(Seen::Nobody) };
+    if let Some(other) = reader.foreign(topic, floor, own)? {
+        return Ok(Seen::Committed(named(&other)));
     }
     let stable = reader.stable(topic, 0)?;
-    let end = reader.high_watermark(topic, 0)?;
-    if stable < end && foreign(&reader.read_uncommitted(topic, stable.max(floor))?, own).is_some() {
+    if stable < end && reader.undecided(topic, stable.max(floor), own)?.is_some() {
         return Ok(Seen::Undecided);
     }
     Ok(Seen::Nobody)
 }
 
-fn foreign(records: &[Raw], own: Uuid) -> Option<String> {
-    let other = records.iter().find(|record| record.instance != Some(own))?;
+/// The high watermark; None when there is no topic.
+fn end(reader: &Reader, topic: &str) -> Result<Option<i64>, Error> {
+    match reader.partitions(topic)? {
+        Some(_) => reader.high_watermark(topic, 0).map(Some),
+        None => Ok(None),
+    }
+}
+
+fn named(other: &Raw) -> String {
     let instance = other.instance.map_or_else(|| "unknown".to_owned(), |other| other.to_string());
-    Some(format!("the position at offset {} (instance {instance})", other.offset))
+    format!("the position at offset {} (instance {instance})", other.offset)
 }

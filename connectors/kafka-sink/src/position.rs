@@ -79,6 +79,36 @@ pub(crate) struct Raw {
     pub(crate) instance: Option<Uuid>,
 }
 
+/// The highest counters of any position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+pub(crate) struct Counters {
+    pub(crate) sequence: u64,
+    pub(crate) incarnation: u64,
+    pub(crate) epoch: u64,
+}
+
+/// The last record of each key. What was replaced later need not be whole and takes no memory.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Gathered {
+    pub(crate) last: BTreeMap<Vec<u8>, Raw>,
+    pub(crate) highest: Counters,
+}
+
+impl Gathered {
+    /// Takes the next record of the log.
+    pub(crate) fn add(&mut self, record: Raw) {
+        if record.key == POSITION.as_bytes()
+            && let Some(value) = &record.value
+            && let Ok(counters) = decode::<Counters>(POSITION, value)
+        {
+            self.highest.sequence = self.highest.sequence.max(counters.sequence);
+            self.highest.incarnation = self.highest.incarnation.max(counters.incarnation);
+            self.highest.epoch = self.highest.epoch.max(counters.epoch);
+        }
+        self.last.insert(record.key.clone(), record);
+    }
+}
+
 /// All that the position topic says, put together.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Contents<P> {
@@ -179,12 +209,6 @@ fn decode<T: DeserializeOwned>(key: &str, value: &[u8]) -> Result<T, Damage> {
     })
 }
 
-/// The position in this record, if it is one and whole.
-pub(crate) fn place<P: DeserializeOwned>(record: &Raw) -> Option<Place<P>> {
-    let value = record.value.as_deref().filter(|_| record.key == POSITION.as_bytes())?;
-    decode(POSITION, value).ok()
-}
-
 fn split(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
     let space = bytes.iter().position(|byte| *byte == b' ')?;
     Some((&bytes[..space], &bytes[space + 1..]))
@@ -214,23 +238,14 @@ impl<P> Default for Contents<P> {
 }
 
 impl<P: DeserializeOwned> Contents<P> {
-    /// Puts together what was read, oldest first; what was replaced later need not be whole. `together`: it was written
-    /// in transactions, so no part may be newer than another.
-    pub(crate) fn read(records: &[Raw], together: bool) -> Result<Self, Damage> {
-        let mut last: BTreeMap<&[u8], &Raw> = BTreeMap::new();
-        let mut highest = 0;
-        for record in records {
-            last.insert(&record.key, record);
-            if let Some(place) = place::<P>(record) {
-                highest = place.sequence.max(highest);
-            }
-        }
+    /// Puts together what was read. `together`: it was written in transactions, so no part may be newer than another.
+    pub(crate) fn read(gathered: &Gathered, together: bool) -> Result<Self, Damage> {
         let mut contents = Self::default();
-        for (key, record) in last {
+        for (key, record) in &gathered.last {
             let key = std::str::from_utf8(key).map_err(|_| Damage::Key)?;
             contents.take(key, record.value.as_deref())?;
         }
-        contents.whole(highest, together)?;
+        contents.whole(gathered.highest.sequence, together)?;
         Ok(contents)
     }
 

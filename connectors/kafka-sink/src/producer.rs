@@ -101,6 +101,20 @@ impl Producer {
         self.run(deadline, begin).await?.map_err(|error| self.explain(error))
     }
 
+    /// Number of partitions of a topic; None when it does not exist.
+    pub(crate) async fn partitions(
+        &self,
+        topic: &str,
+        deadline: Duration,
+    ) -> Result<Option<i32>, Error> {
+        let topic = topic.to_owned();
+        let ask = move |client: &Client| {
+            let metadata = client.client().fetch_metadata(Some(&topic), deadline)?;
+            crate::reader::partitions(&metadata, &topic)
+        };
+        self.run(deadline, ask).await?
+    }
+
     /// Queues one record, waiting for room while the queue is full.
     pub(crate) async fn send(
         &mut self,
@@ -125,13 +139,19 @@ impl Producer {
         Ok(())
     }
 
+    /// Fails when a message was not taken: nothing of its transaction may be committed.
+    pub(crate) fn intact(&self) -> Result<(), Error> {
+        match self.watch().undelivered() {
+            None => Ok(()),
+            Some(undelivered) => Err(self.fatal().unwrap_or(Error::Undelivered(undelivered))),
+        }
+    }
+
     /// Returns when everything that was sent is acknowledged by all replicas.
     pub(crate) async fn settle(&mut self, deadline: Duration) -> Result<(), Error> {
         let until = Instant::now() + deadline;
         self.run(deadline, move |client| drain(client, until)).await??;
-        if let Some(undelivered) = self.watch().undelivered() {
-            return Err(self.fatal().unwrap_or(Error::Undelivered(undelivered)));
-        }
+        self.intact()?;
         let (sent, delivered) = (self.sent, self.watch().delivered());
         if sent != delivered {
             return Err(Error::Miscounted { sent, delivered });

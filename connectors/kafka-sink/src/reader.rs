@@ -4,7 +4,8 @@
 //! when the last stable offset has reached it: before, a transaction that has not ended hides what follows, and "there
 //! is nothing more" would be a guess.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use rdkafka::TopicPartitionList;
@@ -14,9 +15,10 @@ use rdkafka::message::Message;
 use rdkafka::metadata::Metadata;
 use rdkafka::topic_partition_list::Offset;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::error::Error;
-use crate::position::{self, Raw};
+use crate::position::{self, Gathered, Raw};
 use crate::settings::{Role, Settings};
 use crate::stamp::Stamp;
 use crate::watch::{Problem, Watch};
@@ -52,7 +54,17 @@ pub(crate) async fn blocking<T: Send + 'static>(
     tokio::task::spawn_blocking(job).await.unwrap_or(Err(Error::Hung))
 }
 
+/// Ends a reader's connections, which takes its time, elsewhere.
+pub(crate) fn close(reader: Arc<Reader>) {
+    drop(tokio::task::spawn_blocking(move || drop(reader)));
+}
+
 impl Reader {
+    pub(crate) async fn open(settings: &Settings) -> Result<Arc<Self>, Error> {
+        let settings = settings.clone();
+        blocking(move || Self::new(&settings).map(Arc::new)).await
+    }
+
     pub(crate) fn new(settings: &Settings) -> Result<Self, Error> {
         let client = |role| settings.client(role).create_with_context(Watch::default());
         Ok(Self {
@@ -75,18 +87,7 @@ impl Reader {
 
     /// Number of partitions of one topic; None when it does not exist.
     pub(crate) fn partitions(&self, topic: &str) -> Result<Option<i32>, Error> {
-        let metadata = self.metadata(Some(topic))?;
-        let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
-            return Ok(None);
-        };
-        match found.error().map(RDKafkaErrorCode::from) {
-            None if found.partitions().is_empty() => Ok(None),
-            None => Ok(Some(count(found.partitions().len()))),
-            Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
-                Ok(None)
-            }
-            Some(code) => Err(KafkaError::MetadataFetch(code).into()),
-        }
+        partitions(&self.metadata(Some(topic))?, topic)
     }
 
     pub(crate) fn metadata(&self, topic: Option<&str>) -> Result<Metadata, Error> {
@@ -141,13 +142,14 @@ impl Reader {
         }
     }
 
-    /// All committed records up to `end`, oldest first.
-    pub(crate) fn read_to(&self, topic: &str, end: i64) -> Result<Vec<Raw>, Error> {
+    /// All committed records up to `end`.
+    pub(crate) fn read_to(&self, topic: &str, end: i64) -> Result<Gathered, Error> {
+        let mut gathered = Gathered::default();
         let low = self.wait_for(topic, end)?;
-        if low >= end {
-            return Ok(Vec::new());
+        if low < end {
+            self.read_from(&self.committed, topic, low, |record| gathered.add(record))?;
         }
-        self.read_committed(topic, low)
+        Ok(gathered)
     }
 
     /// Waits until all transactions before `end` have ended. Returns where the log begins.
@@ -166,14 +168,35 @@ impl Reader {
         }
     }
 
-    /// Committed records at or behind `start`, as far as transactions have ended.
-    pub(crate) fn read_committed(&self, topic: &str, start: i64) -> Result<Vec<Raw>, Error> {
-        self.read_from(&self.committed, topic, start, Instant::now() + self.deadline)
+    /// The first committed record at or behind `start` that another instance wrote, as far as transactions have ended.
+    pub(crate) fn foreign(&self, topic: &str, start: i64, own: Uuid) -> Result<Option<Raw>, Error> {
+        self.first_foreign(&self.committed, topic, start, own)
     }
 
-    /// Records at or behind `start`, also of transactions that have not ended or were aborted.
-    pub(crate) fn read_uncommitted(&self, topic: &str, start: i64) -> Result<Vec<Raw>, Error> {
-        self.read_from(&self.uncommitted, topic, start, Instant::now() + self.deadline)
+    /// As [`foreign`](Self::foreign), also of transactions that have not ended or were aborted.
+    pub(crate) fn undecided(
+        &self,
+        topic: &str,
+        start: i64,
+        own: Uuid,
+    ) -> Result<Option<Raw>, Error> {
+        self.first_foreign(&self.uncommitted, topic, start, own)
+    }
+
+    fn first_foreign(
+        &self,
+        client: &Client,
+        topic: &str,
+        start: i64,
+        own: Uuid,
+    ) -> Result<Option<Raw>, Error> {
+        let mut first = None;
+        self.read_from(client, topic, start, |record| {
+            if record.instance != Some(own) && first.is_none() {
+                first = Some(record);
+            }
+        })?;
+        Ok(first)
     }
 
     fn read_from(
@@ -181,18 +204,17 @@ impl Reader {
         client: &Client,
         topic: &str,
         start: i64,
-        until: Instant,
-    ) -> Result<Vec<Raw>, Error> {
-        let mut records = Vec::new();
+        mut take: impl FnMut(Raw),
+    ) -> Result<(), Error> {
+        let until = Instant::now() + self.deadline;
         self.follow(client, &[(topic.to_owned(), 0, start)], until, |message| {
-            records.push(Raw {
+            take(Raw {
                 offset: message.offset(),
                 key: message.key().unwrap_or_default().to_vec(),
                 value: message.payload().map(<[u8]>::to_vec),
                 instance: message.headers().and_then(position::instance),
             });
-        })?;
-        Ok(records)
+        })
     }
 
     /// Hands over every record from the given offsets to the present end of each partition.
@@ -255,7 +277,7 @@ impl Reader {
                     (topic.clone(), *partition, stable.saturating_sub(step).max(*low))
                 })
                 .collect();
-            let mut seen = std::collections::BTreeSet::new();
+            let mut seen = BTreeSet::new();
             self.follow(&self.committed, &from, until, |message| {
                 let place = (message.topic().to_owned(), message.partition());
                 if let Some(headers) = message.headers()
@@ -313,6 +335,21 @@ impl Reader {
         }
         found.truncate(most);
         Ok(found)
+    }
+}
+
+/// Number of partitions of `topic`; None when it does not exist.
+pub(crate) fn partitions(metadata: &Metadata, topic: &str) -> Result<Option<i32>, Error> {
+    let Some(found) = metadata.topics().iter().find(|found| found.name() == topic) else {
+        return Ok(None);
+    };
+    match found.error().map(RDKafkaErrorCode::from) {
+        None if found.partitions().is_empty() => Ok(None),
+        None => Ok(Some(count(found.partitions().len()))),
+        Some(RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic) => {
+            Ok(None)
+        }
+        Some(code) => Err(KafkaError::MetadataFetch(code).into()),
     }
 }
 

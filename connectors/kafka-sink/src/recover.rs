@@ -16,11 +16,11 @@ use std::sync::Arc;
 use connector::{Failure, Position, Stored};
 
 use crate::error::Error;
-use crate::log::{Cluster, Log, State};
+use crate::log::{Log, State};
 use crate::position::{Contents, Damage};
-use crate::reader::{Reader, Tail, blocking};
+use crate::reader::{self, Reader, Tail, blocking};
 use crate::sink::Clock;
-use crate::topics::{Purpose, Topics};
+use crate::topics::Purpose;
 
 /// Partitions whose ends are compared, at most.
 const AUDITED: usize = 64;
@@ -33,20 +33,33 @@ const AUDITING: &str = "comparing the topics with the stored position";
 impl<P: Position> Log<P> {
     pub(crate) async fn recover(&mut self, clock: Clock) -> Result<Option<Stored<P>>, Failure> {
         self.lose();
-        self.cluster = None;
-        let fresh = self.owner.is_fresh();
-        let topics = self.connect().await.map_err(|error| self.fail(error, CONNECTING))?;
-        let read = self.read().await.map_err(|error| self.fail(error, READING))?;
+        self.topics.forget();
+        let reader = Reader::open(&self.settings).await;
+        let reader = reader.map_err(|error| self.fail(error, CONNECTING))?;
+        let recovered = self.recover_with(&reader, clock).await;
+        reader::close(reader);
+        recovered
+    }
+
+    async fn recover_with(
+        &mut self,
+        reader: &Arc<Reader>,
+        clock: Clock,
+    ) -> Result<Option<Stored<P>>, Failure> {
+        let topics = self.connect(reader).await.map_err(|error| self.fail(error, CONNECTING))?;
+        let read = self.read(reader).await.map_err(|error| self.fail(error, READING))?;
         if let Err(damage) = read {
             let (topic, problem) = (self.settings.position_topic(), damage.to_string());
             return Err(self.stop(Error::Corrupt { topic, problem }, READING).await);
         }
         let stored = self.contents.stored();
+        // The engine's from here on.
+        self.contents.tables.clear();
         let known = self.contents.place.as_ref().map(|place| (place.incarnation, place.sequence));
         let done = self.contents.place.as_ref().is_some_and(|place| place.done.is_some());
         let mut tails = None;
         if known.is_none() {
-            let found = self.tails(&topics, clock).await;
+            let found = self.tails(reader, &topics, clock).await;
             let found = found.map_err(|error| self.fail(error, AUDITING))?;
             if let Some(orphan) = orphan(&found, None) {
                 return Err(self.stop(orphan, AUDITING).await);
@@ -54,16 +67,18 @@ impl<P: Position> Log<P> {
             tails = Some(found);
         }
         self.claim().await.map_err(|error| self.fail(error, CLAIMING))?;
-        if fresh && let Err(error) = self.counts(&topics) {
+        if !self.audited
+            && let Err(error) = self.counts(&topics)
+        {
             return Err(self.fail(error, AUDITING));
         }
         if let Some((incarnation, sequence)) = known
-            && (fresh || !done)
+            && (!self.audited || !done)
         {
             let found = match tails {
                 Some(found) => found,
                 None => {
-                    let found = self.tails(&topics, clock).await;
+                    let found = self.tails(reader, &topics, clock).await;
                     found.map_err(|error| self.fail(error, AUDITING))?
                 }
             };
@@ -77,6 +92,7 @@ impl<P: Position> Log<P> {
                 return Err(self.stop(error, AUDITING).await);
             }
         }
+        self.audited = true;
         tracing::info!(
             position_topic = self.settings.position_topic(),
             sequence = known.map_or(0, |(_, sequence)| sequence),
@@ -86,27 +102,21 @@ impl<P: Position> Log<P> {
     }
 
     /// A new producer, and the cluster's topics of this connector.
-    async fn connect(&mut self) -> Result<BTreeMap<String, i32>, Error> {
-        let settings = self.settings.clone();
-        let reader = Arc::new(blocking(move || Reader::new(&settings)).await?);
-        // Says best what is wrong when no broker can be talked to.
-        let (asked, topic) = (Arc::clone(&reader), self.settings.position_topic());
-        blocking(move || asked.partitions(&topic)).await?;
-        self.owner.look(&reader).await?;
+    async fn connect(&mut self, reader: &Arc<Reader>) -> Result<BTreeMap<String, i32>, Error> {
+        self.owner.look(reader).await?;
         let producer = self.owner.init(&self.settings).await?;
+        let position = self.settings.position_topic();
+        let ensured = self.topics.ensure(&producer, &position, Purpose::Position, Some(1)).await;
         self.state = State::Ready(producer);
-        let mut topics = Topics::new(&self.settings, Arc::clone(&reader));
-        topics.ensure(&self.settings.position_topic(), Purpose::Position, Some(1)).await?;
-        let (listing, prefix) = (Arc::clone(&reader), format!("{}.", self.settings.name));
+        ensured?;
+        let (listing, prefix) = (Arc::clone(reader), format!("{}.", self.settings.name));
         let found = blocking(move || listing.topics(&prefix)).await?;
-        topics.know(found.clone());
-        self.cluster = Some(Cluster { reader, topics });
+        self.topics.know(found.clone());
         Ok(found)
     }
 
-    async fn read(&mut self) -> Result<Result<(), Damage>, Error> {
-        let cluster = self.cluster.as_ref().ok_or(Error::Lost)?;
-        let records = self.owner.read(&cluster.reader).await?;
+    async fn read(&mut self, reader: &Arc<Reader>) -> Result<Result<(), Damage>, Error> {
+        let records = self.owner.read(reader).await?;
         let together = self.settings.is_exactly_once();
         Ok(Contents::read(&records, together).map(|contents| self.contents = contents))
     }
@@ -121,11 +131,11 @@ impl<P: Position> Log<P> {
 
     async fn tails(
         &self,
+        reader: &Arc<Reader>,
         topics: &BTreeMap<String, i32>,
         clock: Clock,
     ) -> Result<Vec<Tail>, Error> {
-        let cluster = self.cluster.as_ref().ok_or(Error::Lost)?;
-        let (reader, topics) = (Arc::clone(&cluster.reader), topics.clone());
+        let (reader, topics) = (Arc::clone(reader), topics.clone());
         let (name, now_ms) = (Arc::clone(&self.settings.name), clock() / 1000);
         blocking(move || {
             let latest = reader.latest(&topics, now_ms, AUDITED)?;

@@ -83,6 +83,7 @@ const OURS: &[(&str, &str)] = &[
     ("plugin.library.paths", "no foreign code is loaded"),
     ("queue.buffering.max.kbytes", "it follows from record_bytes_max"),
     ("request.required.acks", "acknowledgement by all replicas is what keeps a row"),
+    ("queued.max.messages.kbytes", ""),
     ("retries", ""),
     ("sasl.mechanism", "use sasl.mechanism of the sink's table"),
     ("sasl.mechanisms", "use sasl.mechanism of the sink's table"),
@@ -296,6 +297,7 @@ impl Settings {
         client.set("enable.partition.eof", "true");
         client.set("isolation.level", isolation);
         client.set("fetch.wait.max.ms", "10");
+        client.set("queued.max.messages.kbytes", "16384");
     }
 }
 

@@ -9,15 +9,16 @@ use tokio::time::Instant;
 
 use crate::CleanupPolicy;
 use crate::error::Error;
-use crate::reader::{Reader, blocking};
+use crate::producer::Producer;
 use crate::settings::{Role, Settings};
 use crate::watch::Watch;
 
-/// What is known of the cluster's topics; asked for once each.
+/// What is known of the cluster's topics; asked for once each, through the producer.
 pub(crate) struct Topics {
     settings: Settings,
-    reader: Arc<Reader>,
+    /// Makes topics; kept while there are some to make.
     admin: Option<Arc<AdminClient<Watch>>>,
+    idle: bool,
     known: BTreeMap<String, i32>,
 }
 
@@ -31,8 +32,29 @@ pub(crate) enum Purpose {
 }
 
 impl Topics {
-    pub(crate) fn new(settings: &Settings, reader: Arc<Reader>) -> Self {
-        Self { settings: settings.clone(), reader, admin: None, known: BTreeMap::new() }
+    pub(crate) fn new(settings: &Settings) -> Self {
+        Self { settings: settings.clone(), admin: None, idle: true, known: BTreeMap::new() }
+    }
+
+    pub(crate) fn forget(&mut self) {
+        self.known.clear();
+    }
+
+    /// Lets the admin client go when it has not been used since the last call.
+    pub(crate) fn relax(&mut self) {
+        if self.idle {
+            self.let_go();
+        }
+        self.idle = true;
+    }
+
+    /// The admin client's end waits for its thread.
+    fn let_go(&mut self) {
+        if let Some(admin) = self.admin.take()
+            && let Ok(runtime) = tokio::runtime::Handle::try_current()
+        {
+            drop(runtime.spawn_blocking(move || drop(admin)));
+        }
     }
 
     pub(crate) fn know(&mut self, topics: BTreeMap<String, i32>) {
@@ -43,6 +65,7 @@ impl Topics {
     /// last sent to it.
     pub(crate) async fn ensure(
         &mut self,
+        producer: &Producer,
         topic: &str,
         purpose: Purpose,
         stored: Option<i32>,
@@ -50,9 +73,13 @@ impl Topics {
         if let Some(partitions) = self.known.get(topic) {
             return Ok(*partitions);
         }
-        let partitions = match self.ask(topic).await? {
+        let deadline = self.settings.deadline();
+        let partitions = match producer.partitions(topic, deadline).await? {
             Some(partitions) => partitions,
-            None => self.make(topic, purpose, stored).await?,
+            None => {
+                self.make(topic, purpose, stored).await?;
+                self.wait_for(producer, topic).await?
+            }
         };
         if let Some(stored) = stored
             && stored != partitions
@@ -64,17 +91,13 @@ impl Topics {
         Ok(partitions)
     }
 
-    async fn ask(&self, topic: &str) -> Result<Option<i32>, Error> {
-        let (reader, topic) = (Arc::clone(&self.reader), topic.to_owned());
-        blocking(move || reader.partitions(&topic)).await
-    }
-
     async fn make(
         &mut self,
         topic: &str,
         purpose: Purpose,
         stored: Option<i32>,
-    ) -> Result<i32, Error> {
+    ) -> Result<(), Error> {
+        self.idle = false;
         let rules = &self.settings.config.topics;
         if !rules.create {
             return Err(Error::TopicMissing { topic: topic.to_owned() });
@@ -107,14 +130,15 @@ impl Topics {
             }
             None => return Err(Error::Hung),
         }
-        self.wait_for(topic).await
+        Ok(())
     }
 
     /// Making returns when the controller knows the topic; the broker that is asked next may learn of it later.
-    async fn wait_for(&self, topic: &str) -> Result<i32, Error> {
-        let until = Instant::now() + self.settings.deadline();
+    async fn wait_for(&self, producer: &Producer, topic: &str) -> Result<i32, Error> {
+        let deadline = self.settings.deadline();
+        let until = Instant::now() + deadline;
         loop {
-            if let Some(partitions) = self.ask(topic).await? {
+            if let Some(partitions) = producer.partitions(topic, deadline).await? {
                 return Ok(partitions);
             }
             if Instant::now() >= until {
@@ -136,13 +160,8 @@ impl Topics {
 }
 
 impl Drop for Topics {
-    /// The admin client's end waits for its thread, and the reader's for its connections.
     fn drop(&mut self) {
-        let admin = self.admin.take();
-        let reader = Arc::clone(&self.reader);
-        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
-            drop(runtime.spawn_blocking(move || drop((admin, reader))));
-        }
+        self.let_go();
     }
 }
 

@@ -4,6 +4,12 @@ use super::*;
 
 type At = u64;
 
+fn read(records: &[Raw]) -> Result<Contents<At>, Damage> {
+    let mut gathered = Gathered::default();
+    records.iter().for_each(|record| gathered.add(record.clone()));
+    Contents::read(&gathered, true)
+}
+
 fn place(sequence: u64, done: Option<At>) -> Place<At> {
     Place { sequence, incarnation: 1, epoch: 1, identity: no_identity(), done, open: None }
 }
@@ -29,11 +35,11 @@ fn the_last_of_a_key_counts() {
         raw(&key, Some(encode(&key, &later).unwrap())),
         position(2, Some(7)),
     ];
-    let contents = Contents::<At>::read(&records, true).unwrap();
+    let contents = read(&records).unwrap();
     assert_eq!(contents.place, Some(place(2, Some(7))));
     assert_eq!(contents.tables[&name], later);
     let gone = [&records[..], &[raw(&key, None)]].concat();
-    assert!(Contents::<At>::read(&gone, true).unwrap().tables.is_empty());
+    assert!(read(&gone).unwrap().tables.is_empty());
 }
 
 #[test]
@@ -45,7 +51,7 @@ fn names_with_dots_keep_apart() {
 #[test]
 fn damage_is_told() {
     let check = |records: &[Raw], expected: Damage| {
-        assert_eq!(Contents::<At>::read(records, true).unwrap_err(), expected);
+        assert_eq!(read(records).unwrap_err(), expected);
     };
     let good = encode(POSITION, &place(3, Some(1))).unwrap();
     let with = |change: &dyn Fn(&mut Vec<u8>)| {

@@ -1,6 +1,6 @@
-use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
+use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use super::*;
 use crate::{Config, watch};
