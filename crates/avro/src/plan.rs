@@ -3,7 +3,7 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use change::{Cell, Value};
+use change::{Cell, Decimal, Row, Value};
 use message::{
     Binding, Conversion, Datum, Fault, Field, FieldFault, Form, Image, Literal, Part, Schema,
     Scope, Scratch, collection, little_endian, point_wkb,
@@ -160,6 +160,7 @@ impl Plan {
         out: &mut Vec<u8>,
     ) -> Result<(), FieldFault> {
         let mut ops = self.ops.iter();
+        let mut row: Option<(Image, Row<'_>)> = None;
         while let Some(op) = ops.next() {
             let (written, field) = match op {
                 Op::Constant(range) => {
@@ -176,6 +177,21 @@ impl Plan {
                     continue;
                 }
                 Op::Cell { image, column, conversion, union, absent, field } => {
+                    if row.is_none_or(|(of, _)| of != *image) {
+                        row = scope.image(*image).map(|row| (*image, row));
+                    }
+                    // Most cells are there and of a plain kind; the rest is left to the scope.
+                    let cell = row.map_or(Cell::Absent, |(_, row)| row.cell(*column));
+                    match cell {
+                        Cell::Value(value) if write_plain(value, conversion, *union, out) => {
+                            continue;
+                        }
+                        Cell::Null if union.optional() => {
+                            out.push(if *union == Union::NullFirst { 0 } else { 2 });
+                            continue;
+                        }
+                        _ => {}
+                    }
                     let written = match scope.cell(*image, *column) {
                         Ok(Cell::Absent) => match absent {
                             Some(range) => {
@@ -202,7 +218,52 @@ impl Plan {
     }
 }
 
-#[inline]
+/// Writes what needs no scratch and cannot fail, the same bytes as [`write_cell`] would; false: nothing was written.
+#[inline(always)]
+fn write_plain(value: Value<'_>, conversion: &Conversion, union: Union, out: &mut Vec<u8>) -> bool {
+    match (conversion, value) {
+        (Conversion::Int { bits: 64 }, Value::Int(value)) => {
+            union.value(out);
+            long(value, out);
+        }
+        (Conversion::Int { bits: 32 }, Value::Int(value)) if i32::try_from(value).is_ok() => {
+            union.value(out);
+            long(value, out);
+        }
+        (Conversion::Text, Value::Text(text)) => {
+            union.value(out);
+            bytes(text.as_bytes(), out);
+        }
+        (Conversion::Bytes, Value::Bytes(value)) => {
+            union.value(out);
+            bytes(value, out);
+        }
+        (Conversion::Bool, Value::Bool(value)) => {
+            union.value(out);
+            out.push(u8::from(value));
+        }
+        (Conversion::Float64, Value::Float64(value)) => {
+            union.value(out);
+            out.extend_from_slice(&value.to_le_bytes());
+        }
+        (
+            Conversion::Decimal { scale: declared },
+            Value::Decimal(Decimal::Finite { unscaled, scale }),
+        ) if *declared == scale => {
+            union.value(out);
+            bytes(unscaled, out);
+        }
+        (Conversion::StampMicros, Value::DateTime(micros))
+            if micros != i64::MAX && micros != i64::MIN =>
+        {
+            union.value(out);
+            long(micros, out);
+        }
+        _ => return false,
+    }
+    true
+}
+
 fn write_cell<'a>(
     cell: Cell<'a>,
     conversion: &Conversion,
@@ -229,7 +290,6 @@ fn write_cell<'a>(
     write_datum(datum, union, out)
 }
 
-#[inline]
 fn write_datum(datum: Datum<'_>, union: Union, out: &mut Vec<u8>) -> Result<(), Fault> {
     if let Datum::Null = datum {
         return union.null(out);
@@ -284,11 +344,21 @@ fn write_datum(datum: Datum<'_>, union: Union, out: &mut Vec<u8>) -> Result<(), 
 #[inline]
 fn long(value: i64, out: &mut Vec<u8>) {
     let mut rest = ((value << 1) ^ (value >> 63)).cast_unsigned();
-    while rest >= 0x80 {
-        out.push(rest as u8 | 0x80);
-        rest >>= 7;
+    // One and two bytes are most of what is written; a known length is one check of the room.
+    if rest < 0x80 {
+        return out.push(rest as u8);
     }
-    out.push(rest as u8);
+    if rest < 0x4000 {
+        return out.extend_from_slice(&[rest as u8 | 0x80, (rest >> 7) as u8]);
+    }
+    let (mut buffer, mut len) = ([0; 10], 0);
+    while rest >= 0x80 {
+        buffer[len] = rest as u8 | 0x80;
+        rest >>= 7;
+        len += 1;
+    }
+    buffer[len] = rest as u8;
+    out.extend_from_slice(&buffer[..=len]);
 }
 
 #[inline]

@@ -264,6 +264,7 @@ impl Batch {
         (start, to_u32(bytes.len()))
     }
 
+    #[inline]
     fn cell(&self, slot: Slot) -> Cell<'_> {
         let signed = slot.word.cast_signed();
         let start = slot.word as usize;

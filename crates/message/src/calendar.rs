@@ -25,14 +25,15 @@ impl<'b> Writer<'b> {
         self.len += text.len();
     }
 
-    /// `value` with leading zeroes to `width` digits.
-    fn digits(&mut self, value: u64, width: usize) {
-        let mut buffer = itoa::Buffer::new();
-        let text = buffer.format(value);
-        for _ in text.len()..width {
-            self.push(b'0');
+    /// `value` with leading zeroes to `width` digits, and as many more as it has.
+    fn digits(&mut self, mut value: u64, width: usize) {
+        let wider = value.checked_ilog10().map_or(1, |digits| digits as usize + 1);
+        let end = self.len + width.max(wider);
+        for place in self.out[self.len..end].iter_mut().rev() {
+            *place = b'0' + (value % 10) as u8;
+            value /= 10;
         }
-        self.text(text);
+        self.len = end;
     }
 
     pub(crate) fn finish(self) -> &'b str {

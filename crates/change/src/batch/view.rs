@@ -135,6 +135,7 @@ impl<'a> Row<'a> {
     }
 
     /// Panics when `index >= len`, as a slice would.
+    #[inline]
     pub fn cell(&self, index: usize) -> Cell<'a> {
         assert!(index < self.len, "cell {index} of a row of {}", self.len);
         self.batch.cell(self.batch.slots[self.first + index])
