@@ -381,3 +381,6 @@ fn record<'a>(topic: &'a str, stamp: &Stamp, message: &Message<'a>, partition: i
     record.payload = message.value;
     record
 }
+
+#[cfg(test)]
+mod tests;
