@@ -26,7 +26,8 @@ pub struct Checkpoint<P> {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct TableState {
     pub name: TableName,
-    /// The schema at the stored position, for what the log cannot give back.
+    /// The schema of the last rows before the stored place (inside the open transaction, if there is one), for what the
+    /// log cannot give back.
     pub schema: Option<Arc<Table>>,
     pub id: TableId,
     pub copy: TableCopy,

@@ -118,21 +118,23 @@ where
         written: &mut usize,
         commit: bool,
     ) -> Result<(), Halt> {
+        let phase = self.status.current();
         let mut pauses = Pauses::new(self.settings.backoff.clone());
-        let mut phase = None;
-        while let Err(failure) = self.try_hand_over(progress, kept, written, commit).await {
+        let mut failed = self.try_hand_over(progress, kept, written, commit).await.err();
+        while let Some(failure) = failed {
             if failure.is_definite() {
                 return Err(failure.into());
             }
-            let before = self.status.current();
-            phase.get_or_insert(before);
             let pause = pauses.take(&mut self.settings.rng);
             self.pause(&failure, pause).await?;
             *written = 0;
-            self.recover_unchanged(progress).await?;
-        }
-        if let Some(phase) = phase {
-            self.status.phase(phase);
+            failed = self.recover_unchanged(progress).await?;
+            if failed.is_none() {
+                failed = self.try_hand_over(progress, kept, written, commit).await.err();
+            }
+            if failed.is_none() {
+                self.status.phase(phase.clone());
+            }
         }
         Ok(())
     }
@@ -165,13 +167,15 @@ where
     /// Readies the sink for another try, while the pin lives on.
     ///
     /// A sink whose recovery succeeds has found no other owner since its last one. The position must be where it was,
-    /// or the rows kept here are not those that come behind it.
-    async fn recover_unchanged(&mut self, progress: &Progress<S::Position>) -> Result<(), Halt> {
+    /// or the rows kept here are not those that come behind it. Some: it did not recover.
+    async fn recover_unchanged(
+        &mut self,
+        progress: &Progress<S::Position>,
+    ) -> Result<Option<Failure>, Halt> {
         self.status.doing(Doing::Recovering);
         let stored = match unless_stopped(&mut self.stop, self.sink.recover()).await {
             Ok(stored) => stored.unwrap_or_default(),
-            // The next try fails in the same way, and is tried again.
-            Err(Halt::Failed(failure)) if !failure.is_definite() => return Ok(()),
+            Err(Halt::Failed(failure)) => return Ok(Some(failure)),
             Err(halt) => return Err(halt),
         };
         if stored.resume().as_ref() != progress.at() || stored.intent != progress.intent() {
@@ -179,7 +183,7 @@ where
             return Err(Failure::transient("moved", "recovering within a copy", why).into());
         }
         self.sink_is_clean = true;
-        Ok(())
+        Ok(None)
     }
 
     /// Why the stream, which has failed, did so.
@@ -261,7 +265,7 @@ impl Tables {
         kept: &mut Kept,
     ) -> Result<(), Failure> {
         self.begin(progress, &mark.table, batch.tables().first(), by_rows, kept);
-        progress.see_copied(batch.tables());
+        progress.see(batch.tables());
         self.copying.rows += batch.len() as u64;
         self.copying.bytes += mark.bytes;
         self.copying.table = Some(mark.table.clone());

@@ -17,8 +17,6 @@ pub(crate) struct Progress<P> {
     at: Option<Resume<P>>,
     tables: BTreeMap<TableName, TableState>,
     changed: BTreeSet<TableName>,
-    /// Schemas seen behind the last source commit: not those of `at` before the next one.
-    ahead: BTreeMap<TableName, Arc<Table>>,
     /// The last schema seen of each table, by pointer, so that a run of batches of one version costs nothing.
     seen: BTreeMap<TableName, Arc<Table>>,
 }
@@ -32,7 +30,6 @@ impl<P: Position> Progress<P> {
             at,
             tables: stored.tables,
             changed: BTreeSet::new(),
-            ahead: BTreeMap::new(),
             seen: BTreeMap::new(),
         }
     }
@@ -56,16 +53,9 @@ impl<P: Position> Progress<P> {
     /// All before `position` is written, and no transaction is open there.
     pub(crate) fn reached(&mut self, position: P) {
         self.at = Some(Resume { from: position, open: None });
-        for (name, schema) in std::mem::take(&mut self.ahead) {
-            if let Some(table) = self.tables.get_mut(&name) {
-                table.schema = Some(schema);
-                self.changed.insert(name);
-            }
-        }
     }
 
-    /// The first transaction behind the position is written as far as `open` says. Schemas seen in it are not those
-    /// at the position: after a restart its log is read from its beginning.
+    /// The first transaction behind the position is written as far as `open` says.
     pub(crate) fn reached_within(&mut self, open: Open) {
         if let Some(resume) = &mut self.at {
             resume.open = Some(open);
@@ -92,17 +82,9 @@ impl<P: Position> Progress<P> {
         }
     }
 
-    /// Takes note of the schemas that a batch of the stream was written with.
+    /// Takes note of the schemas that a batch was written with. Those of a transaction that is then cut are stored
+    /// with the cut: what comes behind it was written in them, and a restart may not see again what brought them.
     pub(crate) fn see(&mut self, tables: &[Arc<Table>]) {
-        for table in tables {
-            if self.is_news(table) {
-                self.ahead.insert(table.name.clone(), Arc::clone(table));
-            }
-        }
-    }
-
-    /// Takes note of the schema of copied rows: it is that of the pin, which is the stored position.
-    pub(crate) fn see_copied(&mut self, tables: &[Arc<Table>]) {
         for table in tables {
             if self.is_news(table) {
                 self.change_table(&table.name, |state| state.schema = Some(Arc::clone(table)));
@@ -117,7 +99,7 @@ impl<P: Position> Progress<P> {
         }
         self.seen.insert(table.name.clone(), Arc::clone(table));
         let Some(state) = self.tables.get(&table.name) else { return false };
-        self.ahead.get(&table.name).or(state.schema.as_ref()) != Some(table)
+        state.schema.as_ref() != Some(table)
     }
 
     pub(crate) fn has_changed_tables(&self) -> bool {
@@ -193,25 +175,18 @@ mod tests {
     }
 
     #[test]
-    fn a_schema_seen_in_a_cut_transaction_waits_for_its_end() {
+    fn a_schema_seen_in_a_cut_transaction_is_stored_with_the_cut() {
         let mut progress = stored(Some(schema(2)));
         progress.see(&[schema(3)]);
         let open = Open { transaction: "9".into(), rows_done: 1, hash: 7 };
         progress.reached_within(open.clone());
         let cut = progress.checkpoint();
         assert_eq!(cut.at, Some(Resume { from: At(1), open: Some(open) }));
-        assert!(cut.changed.is_empty());
+        assert_eq!(cut.changed[0].schema, Some(schema(3)));
         progress.committed();
         progress.reached(At(2));
         let whole = progress.checkpoint();
         assert_eq!(whole.at, Some(Resume { from: At(2), open: None }));
-        assert_eq!(whole.changed[0].schema, Some(schema(3)));
-    }
-
-    #[test]
-    fn the_schema_of_copied_rows_is_stored_with_them() {
-        let mut progress = stored(None);
-        progress.see_copied(&[schema(2)]);
-        assert_eq!(progress.checkpoint().changed[0].schema, Some(schema(2)));
+        assert!(whole.changed.is_empty());
     }
 }

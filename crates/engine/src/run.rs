@@ -165,6 +165,12 @@ where
         self.status.doing(Doing::Committing);
         let began = Instant::now();
         let checkpoint = progress.checkpoint();
+        if let (Some(stored), Some(next)) = (self.stored_at(), &checkpoint.at)
+            && !next.from.covers(stored)
+        {
+            let why = format!("{} does not cover {}", next.from.text(), stored.text());
+            return Err(Failure::definite("source-fault", "storing a position", why));
+        }
         if self.settings.is(Mutant::ConfirmBeforeCommit) {
             self.confirm(&checkpoint);
         }

@@ -27,6 +27,8 @@ pub enum Mutant {
     LookedOnce,
     /// A producer is used again after a commit had to be repeated.
     ProducerReused,
+    /// The look for another owner reads to the end of the log, where our own dropped transaction may lie undecided.
+    LooksToTheEnd,
     /// Who was fenced judges at once whether somebody took over.
     HastyJudgement,
 }

@@ -57,7 +57,7 @@ impl ModelSink {
     ///
     /// It looks before, so as not to disturb another owner, and again behind: one that came in between has told more
     /// than what this process holds in memory. Behind the init nothing of others is undecided any more.
-    async fn take_over(&mut self) -> Result<(), Failure> {
+    async fn take_over(&mut self) -> Result<Stored<Lsn>, Failure> {
         if let Some(from) = self.judged_from
             && !self.world.is(Mutant::FreeFencing)
         {
@@ -86,8 +86,12 @@ impl ModelSink {
         if since.elapsed() > CLAIM_WITHIN {
             return Err(Failure::transient("late", "claiming", "it took too long"));
         }
+        // Read before the claim: one that commits shows that nobody came in between.
+        let stored = self.world.lock().broker.stored.clone();
+        self.step().await;
         self.produce(vec![Payload::Claim])?;
-        self.end().await
+        self.end().await?;
+        Ok(stored)
     }
 
     /// A producer whose commit had to be repeated takes no further transaction; a claim is one too.
@@ -115,6 +119,15 @@ impl ModelSink {
             };
             if committed {
                 return Err(owned_by_another());
+            }
+            let end = self.world.lock().broker.log.iter().any(|record| record.fate == Fate::Open);
+            if end && self.world.is(Mutant::LooksToTheEnd) {
+                if since.elapsed() > CLAIM_WITHIN {
+                    let why = "its end was not reached";
+                    return Err(Failure::definite("position-unreadable", "looking", why));
+                }
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                continue;
             }
             if since.elapsed() > patience || !(undecided || self.was_fenced) {
                 return Ok(());
@@ -192,9 +205,8 @@ impl Sink for ModelSink {
     type Position = Lsn;
 
     async fn recover(&mut self) -> Result<Option<Stored<Lsn>>, Failure> {
-        self.take_over().await?;
+        let stored = self.take_over().await?;
         self.step().await;
-        let stored = self.world.lock().broker.stored.clone();
         Ok(Some(stored))
     }
 

@@ -32,6 +32,7 @@ const MUTANTS: &[Mutant] = &[
     Mutant::FreeFencing,
     Mutant::LookedOnce,
     Mutant::ProducerReused,
+    Mutant::LooksToTheEnd,
     Mutant::HastyJudgement,
 ];
 
