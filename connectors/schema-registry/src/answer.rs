@@ -109,10 +109,7 @@ pub(crate) fn unanswered(error: &reqwest::Error) -> Refusal {
     let mut untrusted = false;
     let mut next = error.source();
     while let Some(error) = next {
-        // What an I/O error wraps is not its source but itself.
-        let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-        let rustls = error.downcast_ref().or_else(|| inner.and_then(|e| e.downcast_ref()));
-        untrusted |= matches!(rustls, Some(rustls::Error::InvalidCertificate(_)));
+        untrusted |= distrusts(error);
         let text = error.to_string();
         if !chain.iter().any(|known: &String| known.contains(&text)) {
             chain.push(text);
@@ -134,6 +131,14 @@ pub(crate) fn unanswered(error: &reqwest::Error) -> Refusal {
         false => format!("{what}: {problem}"),
     };
     RegistryError::transient("registry-unavailable", problem).into()
+}
+
+fn distrusts(error: &(dyn StdError + 'static)) -> bool {
+    // What an I/O error wraps is not its source but itself, and it may be wrapped twice.
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => distrusts(inner),
+        None => matches!(error.downcast_ref(), Some(rustls::Error::InvalidCertificate(_))),
+    }
 }
 
 /// One line of bounded length: answers go into logs.

@@ -12,7 +12,7 @@ use tokio::time::Instant;
 
 use crate::answer::{self, Body, Refusal, malformed};
 use crate::cache::Cache;
-use crate::config::{Config, ConfigError, Credentials};
+use crate::config::{Config, ConfigError, Credentials, REQUEST_TIMEOUT};
 
 /// Asks a registry, and remembers its answers.
 #[derive(Debug)]
@@ -128,7 +128,9 @@ impl RegistryClient {
         path: &[&str],
         body: Option<&str>,
     ) -> Result<Body, Refusal> {
-        let mut request = self.http.request(method, self.url(path)).header(ACCEPT, JSON);
+        let timeout = REQUEST_TIMEOUT.min(self.patience);
+        let request = self.http.request(method, self.url(path)).timeout(timeout);
+        let mut request = request.header(ACCEPT, JSON);
         if let Some(body) = body {
             request = request.header(CONTENT_TYPE, JSON).body(body.to_owned());
         }

@@ -76,8 +76,8 @@ pub(crate) enum Credentials {
     Bearer(SecretString),
 }
 
-pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 impl Config {
     pub fn new(url: impl Into<String>) -> Self {
@@ -116,7 +116,6 @@ impl Config {
         let mut builder = Client::builder()
             .redirect(Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
-            .timeout(REQUEST_TIMEOUT)
             .user_agent(concat!("afterimage/", env!("CARGO_PKG_VERSION")));
         if is_loopback(url) {
             builder = builder.no_proxy();
@@ -211,6 +210,19 @@ mod tests {
             tls(Tls { ca: Some("Cargo.toml".into()), ..Tls::default() }),
             "Cargo.toml holds no usable PEM",
         );
+    }
+
+    #[test]
+    fn an_unknown_option_is_refused() {
+        let read = |value| serde_json::from_value::<Config>(value).map_err(|e| e.to_string());
+        assert!(read(serde_json::json!({ "url": "http://r", "tls": { "ca": "ca.pem" } })).is_ok());
+        for wrong in [
+            serde_json::json!({ "url": "http://r", "usr": "u" }),
+            serde_json::json!({ "url": "http://r", "tls": { "kay": "k" } }),
+            serde_json::json!({}),
+        ] {
+            assert!(read(wrong.clone()).is_err(), "{wrong}");
+        }
     }
 
     #[test]
