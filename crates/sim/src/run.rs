@@ -279,8 +279,10 @@ impl Drive {
             settings.copy = CopyMode::Only;
         }
         settings.readd = if state.config.truncate_readded { Readd::Truncate } else { Readd::Stop };
+        // Long pauses would hide that two processes shut each other out for ever.
+        let most = if state.character.slow_claims { 200 } else { 5_000 };
         settings.backoff =
-            Backoff { first: Duration::from_millis(100), most: Duration::from_secs(5) };
+            Backoff { first: Duration::from_millis(100), most: Duration::from_millis(most) };
         settings.limits = Limits {
             queue_bytes: 4_000,
             transaction_bytes: 2_000,
