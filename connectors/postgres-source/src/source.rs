@@ -280,8 +280,9 @@ impl Source for PostgresSource {
         let doing = "comparing the stored position with the server";
         if let Some(stored) = stored {
             self.compare(stored, &identity).doing(doing)?;
-            self.slot = stored.intent.map(|copy| slot::name_of(&self.settings.slot_prefix, copy));
         }
+        let intent = stored.and_then(|stored| stored.intent);
+        self.slot = intent.map(|copy| slot::name_of(&self.settings.slot_prefix, copy));
         if self.settings.temporary {
             self.begin_tail().await?;
             return Ok(identity);

@@ -230,7 +230,10 @@ impl Follow {
             }
             let bytes = self.waiting.as_ref().map(|parcel| parcel.batch.size());
             let reads = self.frames.is_empty() && !self.assembler.is_full() && self.wants_more();
+            let decodes = !self.frames.is_empty() && !self.assembler.is_full() && self.wants_more();
             tokio::select! {
+                // beside the others, so that a server that always has more does not keep the clock waiting
+                () = ready(()), if decodes => {}
                 room = out.reserve(bytes.unwrap_or(0)), if bytes.is_some() => {
                     let (room, parcel) = (room?, self.waiting.take().expect("it waits for the room"));
                     if parcel.urgent {
