@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub struct At(pub u64);
+pub(crate) struct At(pub(crate) u64);
 
 impl connector::Position for At {
     fn covers(&self, other: &Self) -> bool {
@@ -21,26 +21,27 @@ impl connector::Position for At {
     }
 }
 
-pub fn broker() -> String {
+pub(crate) fn broker() -> String {
     std::env::var("AFTERIMAGE_STACK_KAFKA").expect(
         "AFTERIMAGE_STACK_KAFKA is not set: these tests need a broker, run `cargo xtask test`",
     )
 }
 
-pub fn clock() -> i64 {
+#[expect(clippy::disallowed_methods, reason = "a real clock for a real broker")]
+pub(crate) fn clock() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
     i64::try_from(since.as_micros()).expect("before the year 294,246")
 }
 
 /// One connector's name and the tables it writes.
-pub struct Rig {
-    pub name: String,
-    pub topics: Topics,
-    pub orders: Arc<Table>,
+pub(crate) struct Rig {
+    pub(crate) name: String,
+    pub(crate) topics: Topics,
+    pub(crate) orders: Arc<Table>,
 }
 
 impl Rig {
-    pub fn new(stem: &str) -> Self {
+    pub(crate) fn new(stem: &str) -> Self {
         let key = Column::new("id", Kind::Int { bits: 32, signed: true }).required();
         let orders = Table {
             name: TableName::new("public", "orders"),
@@ -50,18 +51,18 @@ impl Rig {
         Self { name: fresh_name(stem), topics: Topics::of(&broker()), orders: Arc::new(orders) }
     }
 
-    pub fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         let mut config = Config::new(vec![broker()]);
         config.topics.partitions = 3;
         config.topics.replication_factor = 1;
         config
     }
 
-    pub fn sink(&self) -> KafkaSink<At> {
+    pub(crate) fn sink(&self) -> KafkaSink<At> {
         self.sink_with(self.config())
     }
 
-    pub fn sink_with(&self, config: Config) -> KafkaSink<At> {
+    pub(crate) fn sink_with(&self, config: Config) -> KafkaSink<At> {
         let origin = Origin { connector: "test", database: None, fields: vec![], sequence: vec![] };
         let settings = Settings { shape: Shape::Row, ..Settings::default() };
         let encoder = Box::new(JsonEncoder::new(JsonNumbers::Plain));
@@ -69,7 +70,7 @@ impl Rig {
         KafkaSink::new(config, &self.name, pipeline, Uuid::new_v4(), clock).expect("valid")
     }
 
-    pub fn rows(&self, ids: impl IntoIterator<Item = i64>, note: &str) -> Batch {
+    pub(crate) fn rows(&self, ids: impl IntoIterator<Item = i64>, note: &str) -> Batch {
         let mut batch = Batch::new();
         batch.begin("tx", 1).finish();
         for (index, id) in ids.into_iter().enumerate() {
@@ -83,32 +84,32 @@ impl Rig {
         batch
     }
 
-    pub async fn records(&self, isolation: Isolation) -> Vec<Record> {
+    pub(crate) async fn records(&self, isolation: Isolation) -> Vec<Record> {
         self.topics.read(&format!("{}.", self.name), isolation).await.expect("readable")
     }
 
-    pub async fn positions(&self, isolation: Isolation) -> Vec<Record> {
+    pub(crate) async fn positions(&self, isolation: Isolation) -> Vec<Record> {
         self.topics.read(&format!("__afterimage.{}", self.name), isolation).await.expect("readable")
     }
 
     /// Sequences of the position records, in order.
-    pub async fn sequences(&self) -> Vec<u64> {
+    pub(crate) async fn sequences(&self) -> Vec<u64> {
         let records = self.positions(Isolation::ReadCommitted).await;
         let positions = records.iter().filter(|record| record.key.as_deref() == Some(b"position"));
         positions.map(|record| sequence(record).expect("a header")).collect()
     }
 
-    pub async fn clean(&self) {
+    pub(crate) async fn clean(&self) {
         self.topics.delete(&format!("{}.", self.name)).await.expect("deleted");
         self.topics.delete(&format!("__afterimage.{}", self.name)).await.expect("deleted");
     }
 }
 
-pub fn sequence(record: &Record) -> Option<u64> {
+pub(crate) fn sequence(record: &Record) -> Option<u64> {
     std::str::from_utf8(record.header("afterimage")?).ok()?.split(';').nth(2)?.parse().ok()
 }
 
-pub fn keys(records: &[Record]) -> Vec<String> {
+pub(crate) fn keys(records: &[Record]) -> Vec<String> {
     let mut keys: Vec<String> = records
         .iter()
         .map(|record| String::from_utf8(record.key.clone().unwrap_or_default()).expect("JSON"))
@@ -117,11 +118,11 @@ pub fn keys(records: &[Record]) -> Vec<String> {
     keys
 }
 
-pub fn identity() -> Arc<Identity> {
+pub(crate) fn identity() -> Arc<Identity> {
     Arc::new(Identity([("system".to_owned(), "7".to_owned())].into()))
 }
 
-pub fn at(position: u64) -> Checkpoint<At> {
+pub(crate) fn at(position: u64) -> Checkpoint<At> {
     Checkpoint {
         identity: identity(),
         intent: None,
@@ -130,12 +131,12 @@ pub fn at(position: u64) -> Checkpoint<At> {
     }
 }
 
-pub fn stored(position: u64) -> Option<Stored<At>> {
+pub(crate) fn stored(position: u64) -> Option<Stored<At>> {
     let mut stored = Stored::default();
     stored.apply(&at(position));
     Some(stored)
 }
 
-pub fn target(topic: &str) -> Target {
+pub(crate) fn target(topic: &str) -> Target {
     Target { topic: topic.to_owned(), keyed: true }
 }

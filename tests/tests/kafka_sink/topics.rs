@@ -128,7 +128,7 @@ async fn topics_are_listed_and_dropped() {
     let (position, orders) =
         (format!("__afterimage.{}", rig.name), format!("{}.public.orders", rig.name));
     assert_eq!(listing.position.as_deref(), Some(position.as_str()));
-    assert_eq!(listing.targets, [orders.clone()]);
+    assert_eq!(listing.targets, std::slice::from_ref(&orders));
     let dropped = kafka_sink::drop_topics(rig.config(), &rig.name, true).await.expect("dropped");
     assert_eq!(dropped, [position, orders]);
     let left = async || kafka_sink::list_topics(rig.config(), &rig.name).await.expect("listed");
