@@ -23,7 +23,12 @@ pub struct Connector {
     pub configuration: Table,
     directory: TempDir,
     program: PathBuf,
+    /// Kept out of the file, as in any configuration.
+    password: String,
 }
+
+/// The variable of the environment with the database's password.
+const PASSWORD: &str = "E2E_POSTGRES_PASSWORD";
 
 /// One process.
 #[derive(Debug)]
@@ -37,12 +42,14 @@ pub struct Running {
 impl Connector {
     /// A connector `name` that follows the database at `url` into Kafka as Avro; `changes` is merged over that.
     pub fn new(stack: &Stack, name: &str, url: &str, changes: &Table) -> Result<Self> {
+        let (url, password) = without_password(url);
         let mut configuration: Table = toml::from_str(&format!(
             r#"
             name = "{name}"
             [source]
             kind = "postgres"
             url = "{url}"
+            password = "${{env:{PASSWORD}}}"
             tls = "disable"
             tables = ["public.*", "{sentinel}"]
             [sink]
@@ -62,6 +69,7 @@ impl Connector {
             configuration,
             directory: tempfile::tempdir()?,
             program: stack::program()?,
+            password,
         })
     }
 
@@ -76,6 +84,7 @@ impl Connector {
         command
             .arg(verb)
             .arg(self.file())
+            .env(PASSWORD, &self.password)
             .current_dir(self.directory.path())
             .stdin(Stdio::null())
             .kill_on_drop(true);
@@ -199,6 +208,16 @@ impl Running {
         }
         Err(format!("the connector's log has no {what}\n{}", self.tail()).into())
     }
+}
+
+/// `scheme://user:password@rest` in two.
+fn without_password(url: &str) -> (String, String) {
+    let parts = url.split_once("://").and_then(|(scheme, rest)| {
+        let (user, server) = rest.split_once('@')?;
+        let (user, password) = user.split_once(':')?;
+        Some((format!("{scheme}://{user}@{server}"), password.to_owned()))
+    });
+    parts.unwrap_or_else(|| (url.to_owned(), String::new()))
 }
 
 /// Sets every value of `changes`, table by table.

@@ -133,8 +133,8 @@ impl Sentinel {
     async fn poll(&mut self) -> Result<bool> {
         let mut any = false;
         loop {
-            // The consumer fetches by itself; this only empties its queue.
-            let message = match self.consumer.poll(Duration::ZERO) {
+            // With no patience at all the client gives nothing, whatever there is.
+            let message = match self.consumer.poll(Duration::from_millis(5)) {
                 None => break,
                 Some(Ok(message)) => record(&message),
                 Some(Err(KafkaError::PartitionEOF(_))) => continue,
@@ -156,7 +156,7 @@ impl Sentinel {
             self.last = row["n"].as_i64().ok_or("the sentinel's record has no number")?;
         }
         if !any {
-            tokio::time::sleep(Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await;
         }
         Ok(any)
     }

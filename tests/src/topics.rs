@@ -57,6 +57,8 @@ impl Topics {
             .set("enable.partition.eof", "true")
             .set("isolation.level", isolation)
             .set("fetch.wait.max.ms", "20")
+            // A topic that was assigned before it was known is looked for again soon.
+            .set("topic.metadata.refresh.interval.ms", "500")
             .set("fetch.message.max.bytes", "33554432")
             .set("queued.max.messages.kbytes", "131072")
             .create()?)

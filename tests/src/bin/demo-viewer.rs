@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 use e2e::viewer::View;
-use e2e::{Result, database, shop};
+use e2e::{Result, chain, database, shop};
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -30,15 +30,16 @@ async fn main() -> ExitCode {
     match run(Cli::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("demo-viewer: {error}");
+            eprintln!("demo-viewer: {}", chain(&error));
             ExitCode::FAILURE
         }
     }
 }
 
 async fn run(cli: Cli) -> Result<()> {
+    // Without the number there is only less to show.
     let rows = match &cli.postgres {
-        Some(url) => Some(count(url).await?),
+        Some(url) => count(url).await.ok(),
         None => None,
     };
     let Cli { kafka, registry, prefix, seconds, .. } = cli;

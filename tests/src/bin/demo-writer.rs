@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
-use e2e::{Result, database, shop};
+use e2e::{Result, chain, database, shop};
 
 #[derive(Debug, Parser)]
 struct Cli {
@@ -37,7 +37,7 @@ async fn main() -> ExitCode {
     match run(&Cli::parse()).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("demo-writer: {error}");
+            eprintln!("demo-writer: {}", chain(&error));
             ExitCode::FAILURE
         }
     }

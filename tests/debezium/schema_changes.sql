@@ -1,0 +1,11 @@
+ALTER TABLE customers ADD score numeric(5,1);
+INSERT INTO customers VALUES (10, 'Di', NULL, DEFAULT, 1.5);
+SELECT pg_sleep(2);
+ALTER TABLE customers DROP email;
+INSERT INTO customers VALUES (11, 'Ed', DEFAULT, 2);
+SELECT pg_sleep(2);
+ALTER TABLE customers RENAME score TO points;
+INSERT INTO customers VALUES (12, 'Flo', DEFAULT, 3);
+SELECT pg_sleep(2);
+ALTER TABLE keyless ADD PRIMARY KEY (a);
+INSERT INTO keyless VALUES (5, 'keyed');
