@@ -15,6 +15,9 @@ use crate::trouble::{Doing, Result};
 /// Users of the SASL listener: the same name and password for PLAIN and both kinds of SCRAM.
 pub(crate) const SASL_USER: &str = "connector";
 pub(crate) const SASL_PASSWORD: &str = "connector-secret";
+/// A user that may do nothing but what a test allows it; everybody else may do everything.
+pub(crate) const LIMITED_USER: &str = "limited";
+pub(crate) const LIMITED_PASSWORD: &str = "limited-secret";
 
 /// Ports and files of one broker.
 pub(crate) struct Place {
@@ -41,8 +44,12 @@ pub(crate) fn initialise(place: &Place) -> Result<()> {
     let scram: Vec<String> = match place.secure {
         None => vec![],
         Some(_) => ["SCRAM-SHA-256", "SCRAM-SHA-512"]
-            .map(|kind| format!("{kind}=[name={SASL_USER},password={SASL_PASSWORD}]"))
-            .to_vec(),
+            .iter()
+            .flat_map(|kind| {
+                [(SASL_USER, SASL_PASSWORD), (LIMITED_USER, LIMITED_PASSWORD)]
+                    .map(|(user, password)| format!("{kind}=[name={user},password={password}]"))
+            })
+            .collect(),
     };
     let mut arguments =
         vec!["kafka.tools.StorageTool", "format", "-t", &cluster, "-c", "server.properties"];
@@ -130,7 +137,8 @@ fn properties(place: &Place) -> String {
 fn secure_properties(certificates: &Certificates) -> String {
     let scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;";
     let plain = format!(
-        "org.apache.kafka.common.security.plain.PlainLoginModule required user_{SASL_USER}=\"{SASL_PASSWORD}\";"
+        "org.apache.kafka.common.security.plain.PlainLoginModule required user_{SASL_USER}=\"{SASL_PASSWORD}\" \
+         user_{LIMITED_USER}=\"{LIMITED_PASSWORD}\";"
     );
     let mut text = format!(
         "sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512\n\
@@ -140,7 +148,9 @@ fn secure_properties(certificates: &Certificates) -> String {
          ssl.truststore.type=PEM\n\
          ssl.truststore.location={}\n\
          # a client may show a certificate; one that is shown must be good\n\
-         ssl.client.auth=requested\n",
+         ssl.client.auth=requested\n\
+         authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+         super.users=User:ANONYMOUS;User:{SASL_USER};User:CN=connector\n",
         certificates.key_store().display(),
         Certificates::KEY_STORE_PASSWORD,
         certificates.authority().display(),

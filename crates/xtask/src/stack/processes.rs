@@ -189,6 +189,8 @@ fn messaging(
             ("KAFKA_SASL_TLS".to_owned(), format!("127.0.0.1:{}", secure.sasl_tls)),
             ("KAFKA_SASL_USER".to_owned(), kafka::SASL_USER.to_owned()),
             ("KAFKA_SASL_PASSWORD".to_owned(), kafka::SASL_PASSWORD.to_owned()),
+            ("KAFKA_LIMITED_USER".to_owned(), kafka::LIMITED_USER.to_owned()),
+            ("KAFKA_LIMITED_PASSWORD".to_owned(), kafka::LIMITED_PASSWORD.to_owned()),
         ]);
     }
     if request.connect {
