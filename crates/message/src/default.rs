@@ -3,11 +3,11 @@
 //! Debezium reads the default's text, gives up (no default) where it cannot, and shows the type's zero for what only
 //! the database can compute. The same types are covered here; structs and arrays have no default there.
 
-use change::{Column, Default, Kind};
+use change::{Column, Default, Interval, Kind};
 
 use crate::Decimals;
 use crate::calendar;
-use crate::conversion::{SHORT, little_endian};
+use crate::conversion::{self, SHORT, little_endian};
 use crate::decimal;
 use crate::kind;
 use crate::schema::Literal;
@@ -86,6 +86,7 @@ fn literal(kind: &Kind, text: &str, decimals: Decimals) -> Option<Literal> {
             let (time, offset) = zone(rest)?;
             instant(days * DAY + clock_or_nothing(time)? - offset, *digits)
         }
+        Kind::Interval => Literal::Int(conversion::interval(interval(trimmed)?)),
         Kind::Uuid => Literal::text(uuid(trimmed)?),
         Kind::Text | Kind::Json | Kind::Xml => Literal::text(text),
         Kind::Enum(labels) => {
@@ -95,7 +96,6 @@ fn literal(kind: &Kind, text: &str, decimals: Decimals) -> Option<Literal> {
         Kind::Bits { .. } => bits(trimmed)?,
         Kind::Number
         | Kind::TimeTz { .. }
-        | Kind::Interval
         | Kind::Bytes
         | Kind::SearchVector
         | Kind::LabelPath
@@ -181,6 +181,32 @@ fn zone(text: &str) -> Option<(&str, i64)> {
     Some((time, sign * seconds * 1_000_000))
 }
 
+/// `1 year -2 mons +3 days -04:05:06.7`, any part of it.
+fn interval(text: &str) -> Option<Interval> {
+    let mut interval = Interval { months: 0, days: 0, micros: 0 };
+    let mut words = text.split_ascii_whitespace().peekable();
+    words.peek()?;
+    while let Some(word) = words.next() {
+        if word.contains(':') {
+            let (sign, time) = match word.strip_prefix('-') {
+                Some(time) => (-1, time),
+                None => (1, word.strip_prefix('+').unwrap_or(word)),
+            };
+            interval.micros = sign * clock(time)?;
+            continue;
+        }
+        let count: i32 = word.parse().ok()?;
+        let (part, each) = match words.next()?.trim_end_matches('s') {
+            "year" => (&mut interval.months, 12),
+            "mon" => (&mut interval.months, 1),
+            "day" => (&mut interval.days, 1),
+            _ => return None,
+        };
+        *part = part.checked_add(count.checked_mul(each)?)?;
+    }
+    Some(interval)
+}
+
 fn uuid(text: &str) -> Option<&str> {
     let dash = |index: usize| matches!(index, 8 | 13 | 18 | 23);
     let valid = text.len() == 36
@@ -252,6 +278,14 @@ mod tests {
             text("2019-12-31T22:00:00.000000Z"),
         );
         check(Kind::Instant { digits: 0 }, "2020-01-01", text("2020-01-01T00:00:00Z"));
+        check(Kind::Interval, "1 day", int(86_400_000_000));
+        check(Kind::Interval, "-1 mons +1 day -00:00:01.5", int(-2_543_401_500_000));
+        check(Kind::Interval, "1 year 2 mons", int(36_817_200_000_000));
+        check(Kind::Interval, "00:00:00", int(0));
+        check(Kind::Interval, "2147483647 years", None);
+        check(Kind::Interval, "1", None);
+        check(Kind::Interval, "", None);
+        check(Kind::Interval, "infinity", None);
         let uuid = "76019d1a-ad2e-4b22-96e9-1a6d6543c818";
         check(Kind::Uuid, uuid, text(uuid));
         check(Kind::Uuid, "76019d1a", None);

@@ -77,8 +77,8 @@ pub(crate) fn of(kind: &Kind, decimals: Decimals) -> (Schema, Conversion) {
         Kind::Point => (point(), Conversion::Point),
         Kind::Array(element) => {
             let (schema, conversion) = of(element, decimals);
-            // Debezium's arrays of enums are the only ones whose elements cannot be null.
-            let optional = !matches!(**element, Kind::Enum(_));
+            // Debezium forgets to say that elements of these may be null.
+            let optional = !matches!(**element, Kind::Enum(_) | Kind::SearchVector);
             let schema = Schema { optional, ..schema };
             let conversion = Conversion::Array { element: Box::new(conversion), optional };
             (Schema::new(Form::Array(Box::new(schema))), conversion)
