@@ -840,3 +840,136 @@ async fn a_check_names_what_is_missing_with_what_mends_it() {
     db.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
     db.finish().await;
 }
+
+/// The contract that every source keeps.
+struct Bench {
+    db: Fixture,
+}
+
+impl connector::conformance::SourceBench for Bench {
+    type Source = PostgresSource;
+
+    async fn fresh(&mut self) -> [TableName; 2] {
+        let drop_slots = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots \
+            WHERE database = current_database() AND active";
+        self.db.run(drop_slots).await;
+        for _ in 0..100 {
+            let sql = "SELECT count(*) FROM pg_replication_slots WHERE database = current_database() AND active";
+            if self.db.value(sql).await == "0" {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        let drop_slots = "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots \
+            WHERE database = current_database()";
+        self.db.run(drop_slots).await;
+        self.db.run("DROP TABLE IF EXISTS first, second").await;
+        for table in ["first", "second"] {
+            self.db
+                .run(&format!(
+                    "CREATE TABLE {table} (id bigint PRIMARY KEY, n int NOT NULL, v text)"
+                ))
+                .await;
+        }
+        [TableName::new("public", "first"), TableName::new("public", "second")]
+    }
+
+    async fn source(&mut self) -> PostgresSource {
+        self.db.source("")
+    }
+
+    async fn commit(&mut self, steps: &[connector::conformance::Step]) {
+        use connector::conformance::Step;
+        let name = |table: &usize| ["first", "second"][*table];
+        let mut sql = String::from("BEGIN; ");
+        for step in steps {
+            let statement = match step {
+                Step::Insert(table, keys) => format!(
+                    "INSERT INTO {} SELECT i, i, 'v' || i FROM generate_series({}, {}) i; ",
+                    name(table),
+                    keys.start,
+                    keys.end as i64 - 1
+                ),
+                Step::Update(table, keys) => format!(
+                    "UPDATE {} SET n = n + 1 WHERE id >= {} AND id < {}; ",
+                    name(table),
+                    keys.start,
+                    keys.end
+                ),
+                Step::Delete(table, keys) => {
+                    format!(
+                        "DELETE FROM {} WHERE id >= {} AND id < {}; ",
+                        name(table),
+                        keys.start,
+                        keys.end
+                    )
+                }
+            };
+            sql.push_str(&statement);
+        }
+        sql.push_str("COMMIT");
+        self.db.run(&sql).await;
+    }
+}
+
+#[tokio::test]
+async fn the_contract_of_a_source_is_kept() {
+    let Some(db) = Fixture::new("contract").await else { return };
+    let mut bench = Bench { db };
+    connector::conformance::check_source(&mut bench).await;
+    bench.db.finish().await;
+}
+
+/// What is taken out of the publication is noticed: a newer server says nothing.
+#[tokio::test]
+async fn a_table_taken_out_of_the_publication_stops_the_stream() {
+    let Some(mut db) = Fixture::new("publication").await else { return };
+    db.run("CREATE TABLE t (id int PRIMARY KEY)").await;
+    let mut source = db.source("");
+    let (mut kept, _) = first(&mut source, false).await;
+    kept.stored.tables.values_mut().for_each(|state| state.copy.state = CopyState::Finished);
+    db.run(&format!("ALTER PUBLICATION afterimage_{} DROP TABLE t", db.database)).await;
+    db.run("INSERT INTO t VALUES (1)").await;
+    let streamed = follow(&mut source, &kept, kept.at(), None).await;
+    assert_eq!(code(&streamed.stopped), Some("gap"));
+    assert!(streamed.batches.is_empty());
+    db.finish().await;
+}
+
+/// A policy must not make a copy shorter.
+#[tokio::test]
+async fn row_security_is_an_error_and_not_a_shorter_copy() {
+    let Some(mut db) = Fixture::new("policy").await else { return };
+    let role = format!("seen_{}", db.database);
+    db.run("CREATE TABLE t (id int PRIMARY KEY); INSERT INTO t VALUES (1), (2)").await;
+    db.run("ALTER TABLE t ENABLE ROW LEVEL SECURITY; CREATE POLICY p ON t USING (id = 1)").await;
+    db.run(&format!(
+        "CREATE ROLE {role} LOGIN REPLICATION PASSWORD 'x'; GRANT SELECT ON t TO {role}"
+    ))
+    .await;
+    db.run("CREATE PUBLICATION p FOR TABLE t WITH (publish_via_partition_root = true)").await;
+    let (_, rest) = db.url.split_once('@').unwrap();
+    let text = format!(
+        r#"{{"url": "postgres://{role}:x@{rest}", "tables": ["public.*"], "publication": "p"}}"#
+    );
+    let config: Config = serde_json::from_str(&text).unwrap();
+    let mut source = PostgresSource::new(&db.database, &config).unwrap();
+    let (_, pinned) = first(&mut source, true).await;
+    let mut stopped = None;
+    for mut reader in pinned.readers {
+        loop {
+            match reader.next().await {
+                Ok(Some((batch, _))) => assert!(batch.is_empty(), "nothing of the table"),
+                Ok(None) => break,
+                Err(failure) => {
+                    stopped = Some(failure.code);
+                    break;
+                }
+            }
+        }
+    }
+    assert_eq!(stopped, Some("rights"));
+    drop(source);
+    db.run(&format!("DROP OWNED BY {role}; DROP ROLE {role}")).await;
+    db.finish().await;
+}

@@ -59,6 +59,11 @@ pub enum Stop {
     SlotRenamed { stored: String, now: String },
     #[error("publication {publication:?} is not ready; run: {statement}")]
     Publication { publication: String, statement: String },
+    #[error(
+        "publication {publication:?} was changed: changes of captured tables were lost; run: {statement} \
+         then `afterimage reset`"
+    )]
+    PublicationChanged { publication: String, statement: String },
     #[error("table {0} cannot be found")]
     TableMissing(TableName),
     #[error("table {0} was dropped and made again: its topic holds rows of the old one")]
@@ -90,7 +95,10 @@ impl Stop {
             | Stop::TimelineSwitched { .. }
             | Stop::OtherTimeline { .. }
             | Stop::Log(LogError::BehindPosition { .. }) => "diverged",
-            Stop::SlotMissing { .. } | Stop::SlotLost { .. } | Stop::SlotAdvanced { .. } => "gap",
+            Stop::SlotMissing { .. }
+            | Stop::SlotLost { .. }
+            | Stop::SlotAdvanced { .. }
+            | Stop::PublicationChanged { .. } => "gap",
             Stop::SlotUnusable { .. } => "slot-unusable",
             Stop::SlotInUse { .. } => "slot-in-use",
             Stop::Orphan { .. } => "orphan",

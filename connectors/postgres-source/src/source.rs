@@ -366,6 +366,7 @@ impl Source for PostgresSource {
         };
         let tables = Tables::new(
             Arc::clone(&self.settings),
+            &self.publication,
             tables,
             self.seen.clone(),
             self.types.clone(),

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use change::{Table, TableId, TableName};
-use connector::{Durable, Failure, Outlet, Resume, Stopped, TableState};
+use connector::{CopyState, Durable, Failure, Outlet, Resume, Stopped, TableState};
 use postgres_replication::Lsn;
 use postgres_replication::frame::CopyFrames;
 use postgres_replication::pgoutput::{self, Relation};
@@ -26,6 +26,7 @@ use crate::PostgresPosition;
 use crate::client::{Client, CopyBoth, Mode};
 use crate::config::Settings;
 use crate::failure::{Doing, Stop};
+use crate::publication::{self, Publication};
 use crate::schema::{Captured, build};
 use crate::transaction::{Assembler, Fed, Parcel};
 use crate::types::TypeCatalog;
@@ -50,6 +51,9 @@ const CATALOG_MAX: Duration = Duration::from_secs(30);
 pub(crate) struct Tables {
     settings: Arc<Settings>,
     states: HashMap<TableName, (TableId, Option<Arc<Table>>)>,
+    /// Those whose copy has begun: their changes must not be missing.
+    required: Vec<TableName>,
+    publication: String,
     seen: Option<BTreeMap<TableName, TableId>>,
     types: TypeCatalog,
     client: Option<Client>,
@@ -58,6 +62,7 @@ pub(crate) struct Tables {
 impl Tables {
     pub(crate) fn new(
         settings: Arc<Settings>,
+        publication: &str,
         tables: &[TableState],
         seen: Option<BTreeMap<TableName, TableId>>,
         types: TypeCatalog,
@@ -67,7 +72,13 @@ impl Tables {
             .iter()
             .map(|state| (state.name.clone(), (state.id, state.schema.clone())))
             .collect();
-        Tables { settings, states, seen, types, client: Some(client) }
+        let required = tables
+            .iter()
+            .filter(|state| matches!(state.copy.state, CopyState::Begun | CopyState::Finished))
+            .map(|state| state.name.clone())
+            .collect();
+        let publication = publication.to_owned();
+        Tables { settings, states, required, publication, seen, types, client: Some(client) }
     }
 
     /// Runs `ask` over the catalog's session, once more over a new one when that has broken.
@@ -134,17 +145,24 @@ impl Tables {
         }
     }
 
-    /// True when the captured tables are others than the engine was told.
+    /// True when the captured tables are others than the engine was told. Fails when the publication lacks one of them.
     async fn changed(&mut self) -> Result<bool, Failure> {
-        let Some(seen) = self.seen.clone() else { return Ok(false) };
         let settings = Arc::clone(&self.settings);
-        let asked = catalog::captured(self.client().await?, &settings);
+        let name = self.publication.clone();
+        let asked = async {
+            let client = self.client().await?;
+            let now = catalog::captured(client, &settings).await?;
+            let publication = publication::read(client, &name).await?;
+            Ok::<_, Failure>((now, publication))
+        };
         match timeout(CATALOG_MAX, asked).await {
-            Ok(Ok(now)) => {
+            Ok(Ok((now, publication))) => {
+                self.published(&now, publication.as_ref())?;
+                let Some(seen) = &self.seen else { return Ok(false) };
                 let objects = |tables: &BTreeMap<TableName, TableId>| {
                     tables.iter().map(|(name, id)| (name.clone(), id.object)).collect::<Vec<_>>()
                 };
-                Ok(objects(&now) != objects(&seen))
+                Ok(objects(&now) != objects(seen))
             }
             // the stream goes on without: the next look may succeed
             Ok(Err(_)) | Err(_) => {
@@ -153,6 +171,39 @@ impl Tables {
             }
         }
     }
+}
+
+impl Tables {
+    /// Every table whose copy has begun, and that still exists, is in the publication. One that is not was taken out by
+    /// somebody, and its changes since are lost; newer servers say nothing even when the whole publication is gone.
+    fn published(
+        &self,
+        now: &BTreeMap<TableName, TableId>,
+        publication: Option<&Publication>,
+    ) -> Result<(), Failure> {
+        let required: Vec<TableName> =
+            self.required.iter().filter(|name| now.contains_key(*name)).cloned().collect();
+        if required.is_empty() {
+            return Ok(());
+        }
+        let statements =
+            publication::statements(&self.publication, publication, &required).doing(DOING)?;
+        if statements.is_empty() {
+            return Ok(());
+        }
+        let statement = format!("{};", statements.join("; "));
+        Err(Stop::PublicationChanged { publication: self.publication.clone(), statement }
+            .failure(DOING))
+    }
+}
+
+/// The server wants to hear that we have everything up to `end`.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    end: Lsn,
+    since: Instant,
+    last: Instant,
+    answered: bool,
 }
 
 /// A running stream.
@@ -167,8 +218,7 @@ pub(crate) struct Follow {
     end: Option<Stopped>,
     received: Lsn,
     server_clock: i64,
-    /// The end of log that the server last asked us to confirm, and since when.
-    asked: Option<(Lsn, Instant)>,
+    asked: Option<Asked>,
     answer_due: bool,
     told_idle: Option<Instant>,
 }
@@ -208,6 +258,8 @@ impl Follow {
         out: Outlet<PostgresPosition>,
         mut durable: Durable<PostgresPosition>,
     ) -> Result<Stopped, Failure> {
+        // before anything is told: what the publication lacks is lost already
+        self.tables.changed().await?;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut status_sent = Instant::now();
@@ -250,7 +302,8 @@ impl Follow {
                     self.check_stopping(&durable)?;
                     // asks for a keepalive where the end is waited for, since an idle server says nothing by itself
                     let ask = self.until.is_some() && self.end.is_none();
-                    if ask || status_sent.elapsed() >= STATUS_EVERY {
+                    let again = self.asked.as_mut().is_some_and(|asked| !std::mem::replace(&mut asked.answered, true));
+                    if ask || again || status_sent.elapsed() >= STATUS_EVERY {
                         self.send_status(&durable, ask).await?;
                         status_sent = Instant::now();
                     }
@@ -365,9 +418,10 @@ impl Follow {
 
     /// A server that shuts down asks for its last position until it is confirmed. We cannot: let it go.
     fn check_stopping(&self, durable: &Durable<PostgresPosition>) -> Result<(), Failure> {
-        let Some((end, since)) = self.asked else { return Ok(()) };
-        let asked_for = since.elapsed();
-        if asked_for >= STOPPING_AFTER && durable.latest().lsn < end {
+        let Some(Asked { end, since, last, .. }) = self.asked else { return Ok(()) };
+        let asked_for = last.duration_since(since);
+        let still = last.elapsed() < 3 * TICK;
+        if still && asked_for >= STOPPING_AFTER && durable.latest().lsn < end {
             return Err(Stop::ServerStopping { end, asked_for }.failure(DOING));
         }
         Ok(())
@@ -392,14 +446,18 @@ impl Follow {
 
 /// Remembers since when the server asks for the same place. It is answered at once the first time; a server that asks
 /// again for the same place, as one that stops does without a pause, is answered by the clock.
-fn note_request(asked: &mut Option<(Lsn, Instant)>, answer_due: &mut bool, keepalive: Keepalive) {
+fn note_request(asked: &mut Option<Asked>, answer_due: &mut bool, keepalive: Keepalive) {
     if !keepalive.reply {
         return;
     }
+    let now = Instant::now();
     match asked {
-        Some((end, _)) if *end == keepalive.end => {}
+        Some(known) if known.end == keepalive.end => {
+            known.last = now;
+            known.answered = false;
+        }
         _ => {
-            *asked = Some((keepalive.end, Instant::now()));
+            *asked = Some(Asked { end: keepalive.end, since: now, last: now, answered: true });
             *answer_due = true;
         }
     }
