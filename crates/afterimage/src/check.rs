@@ -42,13 +42,13 @@ async fn findings(config: &Config) -> Vec<Finding> {
 
 async fn of_source(config: &Config) -> Vec<Finding> {
     match &config.source {
-        Source::Postgres(_) => Vec::new(),
+        Source::Postgres(postgres) => postgres_source::check(postgres, config.name.as_str()).await,
     }
 }
 
 async fn of_sink(config: &Config) -> Vec<Finding> {
     match &config.sink {
-        Sink::Kafka(_) => Vec::new(),
+        Sink::Kafka(kafka) => kafka_sink::check(kafka, config.name.as_str(), &[]).await,
         Sink::File(file) => file_sink::check(Some(&file.path), &file.position()),
         Sink::Stdout(stdout) => file_sink::check(None, &stdout.position(config.name.as_str())),
     }

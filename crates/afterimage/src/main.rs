@@ -9,6 +9,7 @@ mod exit;
 mod explain;
 mod health;
 mod http;
+mod lent;
 mod logs;
 mod metrics;
 mod progress;
