@@ -1,5 +1,6 @@
 //! Everything that would keep the connector from running, or weaken what it promises, found before it starts.
 
+mod captured;
 mod publication;
 mod server;
 mod tables;

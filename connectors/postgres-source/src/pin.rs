@@ -31,6 +31,7 @@ use crate::failure::{Doing, Stop};
 use crate::publication::qualified;
 use crate::snapshot::{self, PostgresSnapshot, View};
 use crate::source::{PostgresSource, Server, identify};
+use crate::tail::Look;
 use crate::{PostgresPosition, catalog, publication, session, slot};
 
 const DOING: &str = "pinning a copy";
@@ -45,7 +46,10 @@ pub(crate) async fn pin(
 ) -> Result<Pinned<PostgresPosition, PostgresSnapshot>, Failure> {
     let settings = Arc::clone(&source.settings);
     let publication = source.publication.clone();
-    publication::ensure(source.query().await?, &settings, &publication, stream).await?;
+    // a look reads a given publication as it is
+    if source.look != Some(Look::Given) {
+        publication::ensure(source.query().await?, &settings, &publication, stream).await?;
+    }
     let locks = if copy.is_empty() { None } else { Some(lock(&settings, copy).await?) };
     let mut replication = session::connect(&settings, Mode::Replication).await?;
     let server = identify(&mut replication).await?;
