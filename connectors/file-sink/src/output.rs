@@ -2,9 +2,14 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use connector::Failure;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use tokio::task;
+
+/// How soon a reader that has gone is noticed.
+const READER_POLL: Duration = Duration::from_millis(500);
 
 /// Where lines go. Every call runs on a thread that may block, one after the other: what was handed over is written
 /// whole, also when the caller no longer waits for it.
@@ -77,6 +82,21 @@ impl Output {
 
     pub fn file(path: impl Into<PathBuf>) -> Self {
         Self { target: Target::File(path.into()), open: Arc::default() }
+    }
+
+    /// Waits until nobody reads standard output any more; for ever, where that cannot be told, as of a file.
+    pub async fn reader_gone() -> Failure {
+        let mut tick = tokio::time::interval(READER_POLL);
+        loop {
+            tick.tick().await;
+            let stdout = io::stdout();
+            let mut asked = [PollFd::new(&stdout, PollFlags::empty())];
+            let answered = poll(&mut asked, Some(&Timespec::default()));
+            if answered.is_ok() && asked[0].revents().contains(PollFlags::ERR) {
+                let error = OutputError::Closed { to: "standard output".to_owned() };
+                return error.into_failure("waiting for changes");
+            }
+        }
     }
 
     /// Opens anew, and cuts off what is left of a line that was not finished.

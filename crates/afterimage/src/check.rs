@@ -2,13 +2,16 @@
 
 use std::fmt::Write as _;
 
-use connector::{Finding, Severity};
+use connector::{Failure, Finding, Severity};
+use kafka_sink::Target as Topic;
+use message::{JsonEncoder, Pipeline};
 
 use crate::cli::{File, Logs};
 use crate::config::{self, Config, Encoding, Sink, Source};
 use crate::exit::Exit;
 use crate::report::{Trouble, print};
 use crate::run::block_on;
+use crate::wire;
 
 pub(crate) fn check(file: &File, logs: &Logs) -> Result<(), Trouble> {
     let config = config::load(&file.config)?;
@@ -32,12 +35,36 @@ async fn findings(config: &Config) -> Vec<Finding> {
         })
         .collect();
     // Side by side: each waits for a server of its own.
-    let (source, sink, format) =
-        tokio::join!(of_source(config), of_sink(config), of_format(config));
+    let beside = async {
+        let topics = topics(config).await.unwrap_or_default();
+        of_sink(config, &topics).await
+    };
+    let (source, sink, format) = tokio::join!(of_source(config), beside, of_format(config));
     findings.extend(source);
     findings.extend(sink);
     findings.extend(format);
     findings
+}
+
+/// What a run would write to now. Why it cannot be known is a finding of the source's.
+async fn topics(config: &Config) -> Result<Vec<Topic>, Failure> {
+    let (tables, origin) = match &config.source {
+        Source::Postgres(postgres) => {
+            let mut source = wire::source(config, postgres)?;
+            (source.captured().await?, postgres_source::origin(source.database()))
+        }
+    };
+    let messages = config.format.messages.settings();
+    let encoder = Box::new(JsonEncoder::default());
+    let pipeline = Pipeline::new(config.name.as_str(), origin, messages, encoder);
+    let topics = tables
+        .into_iter()
+        .map(|(table, keyed)| Topic { topic: pipeline.topic_name(&table), keyed });
+    let mut topics: Vec<Topic> = topics.collect();
+    if messages.transactions {
+        topics.push(Topic { topic: format!("{}.transaction", config.name.as_str()), keyed: true });
+    }
+    Ok(topics)
 }
 
 async fn of_source(config: &Config) -> Vec<Finding> {
@@ -46,9 +73,9 @@ async fn of_source(config: &Config) -> Vec<Finding> {
     }
 }
 
-async fn of_sink(config: &Config) -> Vec<Finding> {
+async fn of_sink(config: &Config, topics: &[Topic]) -> Vec<Finding> {
     match &config.sink {
-        Sink::Kafka(kafka) => kafka_sink::check(kafka, config.name.as_str(), &[]).await,
+        Sink::Kafka(kafka) => kafka_sink::check(kafka, config.name.as_str(), topics).await,
         Sink::File(file) => file_sink::check(Some(&file.path), &file.position()),
         Sink::Stdout(stdout) => file_sink::check(None, &stdout.position(config.name.as_str())),
     }

@@ -43,7 +43,7 @@ async fn follow(tail: &Tail, logs: &Logs) -> Result<(), Trouble> {
         .map_err(|error| Failure::definite("signals", "listening for signals", error))?;
     progress::show(status.clone(), logs.format());
     let ended = tokio::select! {
-        ended = engine::run(lent, sink, settings, status_sender, stop) => ended.map(drop),
+        ended = wire::while_read(engine::run(lent, sink, settings, status_sender, stop)) => ended.map(drop),
         failure = stumbled(status) => Err(failure),
     };
     let cleared = clear_up(&source).await;

@@ -52,14 +52,27 @@ pub(crate) async fn run(
                 Sink::Stdout(stdout) => {
                     let position = stdout.position(config.name.as_str());
                     let sink = lines(pipeline, Output::stdout(), position);
-                    engine::run(source, sink, settings, status, stop).await
+                    while_read(engine::run(source, sink, settings, status, stop)).await
                 }
             }
         }
     }
 }
 
-fn source(config: &Config, postgres: &postgres_source::Config) -> Result<PostgresSource, Failure> {
+/// Ends when nobody reads standard output any more; a quiet database would never find out by writing.
+pub(crate) async fn while_read(
+    run: impl Future<Output = Result<Ended, Failure>>,
+) -> Result<Ended, Failure> {
+    tokio::select! {
+        ended = Box::pin(run) => ended,
+        failure = Output::reader_gone() => Err(failure),
+    }
+}
+
+pub(crate) fn source(
+    config: &Config,
+    postgres: &postgres_source::Config,
+) -> Result<PostgresSource, Failure> {
     PostgresSource::new(config.name.as_str(), postgres)
         .map_err(|errors| refused("reading the configuration", errors))
 }
