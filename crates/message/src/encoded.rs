@@ -42,7 +42,8 @@ pub struct Message<'a> {
     pub key: Option<&'a [u8]>,
     /// None: a tombstone.
     pub value: Option<&'a [u8]>,
-    /// `__debezium.newkey`, `__debezium.oldkey`; the value is encoded as the key is.
+    /// `__debezium.newkey`, `__debezium.oldkey`; the value is the key as JSON text, whatever the format, as Connect's
+    /// default converter of headers writes it.
     pub header: Option<(&'static str, &'a [u8])>,
     /// About all keys: to be sent once to each partition of the topic.
     pub every_partition: bool,

@@ -22,6 +22,8 @@ pub enum JsonNumbers {
     Connect,
     /// `1.50`; NaN and infinities as text.
     Plain,
+    /// As Connect writes headers: decimals with a declared scale as numbers, the others as [`JsonNumbers::Connect`].
+    Header,
 }
 
 #[derive(Debug, Default)]
@@ -59,11 +61,13 @@ impl JsonEncoder {
         Self { numbers, plans: Vec::new() }
     }
 
-    fn compile(&self, schema: &Schema, part: Part) -> Vec<Op> {
+    /// Compiles a record's plan.
+    pub fn add(&mut self, schema: &Schema, part: Part) -> PlanId {
         let mut compiler = Compiler { ops: Vec::new(), text: String::new() };
         compiler.fields(schema.fields(), part);
         compiler.flush();
-        compiler.ops
+        self.plans.push(compiler.ops);
+        PlanId(self.plans.len() - 1)
     }
 }
 
@@ -132,9 +136,7 @@ impl Compiler {
 
 impl Encoder for JsonEncoder {
     fn prepare<'a>(&'a mut self, request: Request<'a>) -> Prepare<'a> {
-        let plan = self.compile(request.schema, request.part);
-        self.plans.push(plan);
-        let plan = PlanId(self.plans.len() - 1);
+        let plan = self.add(request.schema, request.part);
         Box::pin(std::future::ready(Ok(Prepared { plan, schema_id: None })))
     }
 
@@ -224,10 +226,12 @@ impl JsonEncoder {
             Datum::Bits { length, bytes } => base64(little_endian(length, bytes), out),
             Datum::Decimal { unscaled, scale } => match self.numbers {
                 JsonNumbers::Connect => base64(unscaled.iter().copied(), out),
-                JsonNumbers::Plain => number(unscaled, i32::from(scale), out),
+                JsonNumbers::Plain | JsonNumbers::Header => {
+                    number(unscaled, i32::from(scale), out);
+                }
             },
             Datum::Number { unscaled, scale } => match self.numbers {
-                JsonNumbers::Connect => {
+                JsonNumbers::Connect | JsonNumbers::Header => {
                     out.extend_from_slice(b"{\"scale\":");
                     int(i64::from(scale), out);
                     out.extend_from_slice(b",\"value\":");
@@ -237,7 +241,7 @@ impl JsonEncoder {
                 JsonNumbers::Plain => number(unscaled, scale, out),
             },
             Datum::Special(text) => match self.numbers {
-                JsonNumbers::Connect => return Err(Fault::Special),
+                JsonNumbers::Connect | JsonNumbers::Header => return Err(Fault::Special),
                 JsonNumbers::Plain => quoted(text, out),
             },
             Datum::Point { x, y } => {

@@ -13,6 +13,7 @@ use crate::conversion::Scratch;
 use crate::encoded::{Cursor, Encoded, Entry};
 use crate::encoder::{Encoder, PlanId, Request, Role};
 use crate::error::{EncodeError, PipelineError};
+use crate::json::{JsonEncoder, JsonNumbers};
 use crate::schema::{Image, Part, Schema};
 use crate::scope::{Scope, Tally};
 use crate::shape::{Collision, Frame};
@@ -29,7 +30,9 @@ pub struct Pipeline {
     /// Schema ids that keys carry, by topic.
     pinned: HashMap<Arc<str>, u32, RandomState>,
     /// The latest key of each topic: most changes of a table leave it as it is.
-    keys: HashMap<Arc<str>, (Schema, PlanId), RandomState>,
+    keys: HashMap<Arc<str>, (Schema, KeyPlans), RandomState>,
+    /// Keys in headers are JSON whatever the encoder.
+    headers: JsonEncoder,
     plans: Vec<TablePlan>,
     by_table: HashMap<Arc<Table>, usize, RandomState>,
     /// Every `Arc` seen, by address.
@@ -56,8 +59,14 @@ pub struct Counts {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plans {
     pub(crate) topic: TopicIndex,
-    pub(crate) key: Option<PlanId>,
+    pub(crate) key: Option<KeyPlans>,
     pub(crate) value: PlanId,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KeyPlans {
+    pub(crate) key: PlanId,
+    pub(crate) header: PlanId,
 }
 
 #[derive(Debug)]
@@ -92,6 +101,7 @@ impl Pipeline {
             topics: Topics::new(adjust),
             pinned: HashMap::default(),
             keys: HashMap::default(),
+            headers: JsonEncoder::new(JsonNumbers::Header),
             plans: Vec::new(),
             by_table: HashMap::default(),
             by_address: HashMap::default(),
@@ -194,15 +204,17 @@ impl Pipeline {
         Ok(self.plans.len() - 1)
     }
 
-    async fn key(&mut self, topic: &Arc<str>, key: Schema) -> Result<PlanId, PipelineError> {
-        if let Some((known, plan)) = self.keys.get(topic)
-            && *known == key
+    async fn key(&mut self, topic: &Arc<str>, schema: Schema) -> Result<KeyPlans, PipelineError> {
+        if let Some((known, plans)) = self.keys.get(topic)
+            && *known == schema
         {
-            return Ok(*plan);
+            return Ok(*plans);
         }
-        let plan = self.plan(topic, Role::Key, &key, Part::Image(Image::Key)).await?;
-        self.keys.insert(Arc::clone(topic), (key, plan));
-        Ok(plan)
+        let part = Part::Image(Image::Key);
+        let key = self.plan(topic, Role::Key, &schema, part).await?;
+        let plans = KeyPlans { key, header: self.headers.add(&schema, part) };
+        self.keys.insert(Arc::clone(topic), (schema, plans));
+        Ok(plans)
     }
 
     async fn prepare_transactions(&mut self) -> Result<Plans, PipelineError> {
@@ -210,7 +222,7 @@ impl Pipeline {
         let topic = self.topics.take(&name, TopicKind::Transaction)?;
         let key = self.frame.transaction_key();
         let value = self.frame.transaction_value();
-        let key = self.plan(&name, Role::Key, &key, Part::Always).await?;
+        let key = self.key(&name, key).await?;
         let value = self.plan(&name, Role::Value, &value, Part::Always).await?;
         Ok(Plans { topic, key: Some(key), value })
     }
@@ -300,10 +312,16 @@ impl Pipeline {
     ) -> Result<(), PipelineError> {
         let status = if end.is_some() { "END" } else { "BEGIN" };
         let scope = Scope { status, end, ..scope(transaction, now, &self.settings, &self.tally) };
-        let mut writer = Writer { encoder: &*self.encoder, scratch: &mut self.scratch, out };
+        let mut writer = Writer {
+            encoder: &*self.encoder,
+            headers: &self.headers,
+            scratch: &mut self.scratch,
+            out,
+        };
         let doing = "encoding a transaction";
         let fail = |fault| PipelineError::from_fault(None, fault, doing);
-        let key = writer.key(plans.key, &scope).map_err(fail)?;
+        let key = plans.key.map(|plans| writer.record(plans.key, &scope)).transpose();
+        let key = key.map_err(fail)?;
         let value = writer.record(plans.value, &scope).map_err(fail)?;
         writer.out.messages.push(Entry { key, value: Some(value), ..Entry::of(plans.topic) });
         Ok(())
@@ -336,7 +354,12 @@ impl Pipeline {
             block: self.transaction.is_some() && !snapshot,
             ..scope(event.transaction, now, &self.settings, &self.tally)
         };
-        let writer = Writer { encoder: &*self.encoder, scratch: &mut self.scratch, out };
+        let writer = Writer {
+            encoder: &*self.encoder,
+            headers: &self.headers,
+            scratch: &mut self.scratch,
+            out,
+        };
         let mut task = Task {
             writer,
             plans: table.plans,

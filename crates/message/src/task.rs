@@ -16,11 +16,13 @@ use crate::conversion::Scratch;
 use crate::encoded::{Encoded, Entry};
 use crate::encoder::{Encoder, FieldFault, PlanId};
 use crate::error::EncodeError;
+use crate::json::JsonEncoder;
 use crate::pipeline::{Counts, Plans};
 use crate::scope::{Scope, Tally};
 use crate::{Absent, PipelineError, Settings, Shape, Specials, Truncate};
 
 type Bytes = std::ops::Range<usize>;
+type Header = (&'static str, Bytes);
 
 pub(crate) struct Task<'t, 'a> {
     pub(crate) writer: Writer<'t>,
@@ -34,6 +36,7 @@ pub(crate) struct Task<'t, 'a> {
 /// Appends records to the messages' buffer.
 pub(crate) struct Writer<'t> {
     pub(crate) encoder: &'t dyn Encoder,
+    pub(crate) headers: &'t JsonEncoder,
     pub(crate) scratch: &'t mut Scratch,
     pub(crate) out: &'t mut Encoded,
 }
@@ -45,12 +48,10 @@ impl Writer<'_> {
         Ok(start..self.out.bytes.len())
     }
 
-    pub(crate) fn key(
-        &mut self,
-        plan: Option<PlanId>,
-        scope: &Scope<'_>,
-    ) -> Result<Option<Bytes>, FieldFault> {
-        plan.map(|plan| self.record(plan, scope)).transpose()
+    fn header(&mut self, plan: PlanId, scope: &Scope<'_>) -> Result<Bytes, FieldFault> {
+        let start = self.out.bytes.len();
+        self.headers.encode(plan, scope, self.scratch, &mut self.out.bytes)?;
+        Ok(start..self.out.bytes.len())
     }
 }
 
@@ -135,9 +136,10 @@ impl<'a> Task<'_, 'a> {
             }
             self.counts.incomplete_key_changes += 1;
         }
-        let new_key = self.key(after, Some(old))?;
-        let old_key = self.delete_keyed(old, new_key)?;
-        self.write("c", None, after, before, old_key.map(|key| ("__debezium.oldkey", key)))
+        let new_key = self.key_header("__debezium.newkey", after, Some(old))?;
+        let old_key = self.key_header("__debezium.oldkey", old, None)?;
+        self.delete(old, new_key)?;
+        self.write("c", None, after, before, old_key)
     }
 
     /// Only where both keys are wholly known.
@@ -150,15 +152,6 @@ impl<'a> Task<'_, 'a> {
         self.key_columns.iter().all(known) && self.key_columns.iter().any(differs)
     }
 
-    fn delete_keyed(
-        &mut self,
-        row: Row<'a>,
-        new_key: Option<Bytes>,
-    ) -> Result<Option<Bytes>, Trouble> {
-        self.delete(row, new_key.map(|key| ("__debezium.newkey", key)))?;
-        Ok(self.writer.out.messages.last().and_then(|entry| entry.key.clone()))
-    }
-
     /// A change with a new row.
     fn write(
         &mut self,
@@ -166,7 +159,7 @@ impl<'a> Task<'_, 'a> {
         before: Option<Row<'a>>,
         after: Row<'a>,
         other: Option<Row<'a>>,
-        header: Option<(&'static str, Bytes)>,
+        header: Option<Header>,
     ) -> Result<(), Trouble> {
         let key = self.key(after, other)?;
         let scope = Scope { operation, before, after: Some(after), other, ..self.scope };
@@ -176,11 +169,7 @@ impl<'a> Task<'_, 'a> {
     }
 
     /// The delete, where the shape has one, and the tombstone.
-    fn delete(
-        &mut self,
-        row: Row<'a>,
-        header: Option<(&'static str, Bytes)>,
-    ) -> Result<(), Trouble> {
+    fn delete(&mut self, row: Row<'a>, header: Option<Header>) -> Result<(), Trouble> {
         if self.settings.shape == Shape::Row && self.plans.key.is_none() {
             return Err(Trouble::KeylessDelete);
         }
@@ -209,7 +198,19 @@ impl<'a> Task<'_, 'a> {
 
     fn key(&mut self, row: Row<'a>, other: Option<Row<'a>>) -> Result<Option<Bytes>, Trouble> {
         let scope = Scope { key: Some(row), other, ..self.scope };
-        Ok(self.writer.key(self.plans.key, &scope)?)
+        let Some(plans) = self.plans.key else { return Ok(None) };
+        Ok(Some(self.writer.record(plans.key, &scope)?))
+    }
+
+    fn key_header(
+        &mut self,
+        name: &'static str,
+        row: Row<'a>,
+        other: Option<Row<'a>>,
+    ) -> Result<Option<Header>, Trouble> {
+        let scope = Scope { key: Some(row), other, ..self.scope };
+        let Some(plans) = self.plans.key else { return Ok(None) };
+        Ok(Some((name, self.writer.header(plans.header, &scope)?)))
     }
 
     fn push(&mut self, entry: Entry) {

@@ -129,6 +129,25 @@ fn each_operation_gives_debeziums_messages() {
 }
 
 #[test]
+fn a_key_in_a_header_is_text_with_plain_decimals() {
+    let price = Kind::Decimal { precision: 10, scale: 2 };
+    let columns = [price, Kind::Number, Kind::Bytes, Kind::Text]
+        .map(|kind| Column::new(&format!("{kind:?}")[..4], kind).required());
+    let table = table(columns.to_vec(), &[0, 1, 2, 3]);
+    let row =
+        |price| vec![V::Decimal(price, 2), V::Decimal(15, 1), V::Bytes(vec![1]), text("a\"b")];
+    check(
+        Settings { shape: Shape::Row, ..Settings::default() },
+        &table,
+        &[Step::UpdateFrom(row(150), row(200))],
+        &[
+            r#"{"Deci":"AJY=","Numb":{"scale":1,"value":"Dw=="},"Byte":"AQ==","Text":"a\"b"} - [__debezium.newkey: {"Deci":2.00,"Numb":{"scale":1,"value":"Dw=="},"Byte":"AQ==","Text":"a\"b"}]"#,
+            r#"{"Deci":"AMg=","Numb":{"scale":1,"value":"Dw=="},"Byte":"AQ==","Text":"a\"b"} {"Deci":"AMg=","Numb":{"scale":1,"value":"Dw=="},"Byte":"AQ==","Text":"a\"b"} [__debezium.oldkey: {"Deci":1.50,"Numb":{"scale":1,"value":"Dw=="},"Byte":"AQ==","Text":"a\"b"}]"#,
+        ],
+    );
+}
+
+#[test]
 fn a_truncate_is_counted_and_told_only_when_wanted() {
     let steps = [Step::Truncate, Step::Insert(person(1, "Ada"))];
     let insert = r#"{"id":1} {"before":null,"after":{"id":1,"name":"Ada"},"op":"c"}"#;
