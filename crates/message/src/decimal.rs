@@ -24,9 +24,6 @@ pub(crate) fn strip<'s, 'a: 's>(
         number.multiply(10);
         scale += 1;
     }
-    if number.is_zero() {
-        scale = 0;
-    }
     for divisor in [BILLION, 10] {
         let digits = if divisor == 10 { 1 } else { 9 };
         while scale >= digits && number.remainder(divisor) == 0 {
@@ -330,6 +327,8 @@ mod tests {
         check("100", "100", 0);
         check("1e3", "1000", 0);
         check("1.00", "1", 0);
+        check("0e-40", "0", 0);
+        check(&format!("0.{}", "0".repeat(40)), "0", 0);
         let long = "7".repeat(60);
         check(&format!("{long}.{long}{}", "0".repeat(31)), &format!("{long}.{long}"), 60);
         check(&format!("-{long}.0"), &format!("-{long}"), 0);

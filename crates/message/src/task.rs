@@ -139,6 +139,9 @@ impl<'a> Task<'_, 'a> {
         let new_key = self.key_header("__debezium.newkey", after, Some(old))?;
         let old_key = self.key_header("__debezium.oldkey", old, None)?;
         self.delete(old, new_key)?;
+        // The source leaves a second place free for the create.
+        self.scope.order += 1;
+        self.scope.table_order += 1;
         self.write("c", None, after, before, old_key)
     }
 

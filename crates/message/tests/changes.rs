@@ -301,6 +301,21 @@ fn transactions_are_told_with_their_counts() {
     assert_eq!(topics, [("shop.public.orders", true), ("shop.transaction", false)]);
 }
 
+#[test]
+fn a_changed_key_takes_two_places_of_its_transaction() {
+    let settings = Settings { transactions: true, ..Settings::default() };
+    let steps = [Step::UpdateFrom(person(1, "Ada"), person(2, "Ada"))];
+    let found = lines(&mut json(settings), &batch(&people(), &steps), 1).unwrap();
+    let places = found.iter().filter_map(|line| {
+        let (_, place) = line.split_once("\"total_order\":")?;
+        place.split_once('}').map(|(place, _)| place)
+    });
+    assert_eq!(
+        places.collect::<Vec<_>>(),
+        ["1,\"data_collection_order\":1", "2,\"data_collection_order\":2"]
+    );
+}
+
 /// As the PostgreSQL source describes it.
 fn messages() -> Arc<Table> {
     Arc::new(Table {

@@ -2,6 +2,7 @@ use super::{Batch, Head, Slot, Tag, TransactionHead, to_u32};
 use crate::{Decimal, Interval, Operation};
 
 /// Where an event stands: in the log, in its transaction, among its table's events of the transaction.
+/// An update that changes the key takes two places, this and the next: it is told as a delete and a create.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Place {
     pub at: u64,
