@@ -20,7 +20,7 @@ impl Exit {
     pub(crate) fn of(code: &str) -> Self {
         match code {
             "fenced" => Exit::Fenced,
-            "configuration" => Exit::Usage,
+            "configuration" | "usage" => Exit::Usage,
             // Whoever read our output has seen enough.
             "output-closed" => Exit::Done,
             _ => Exit::Failed,

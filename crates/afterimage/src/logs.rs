@@ -11,6 +11,8 @@ use crate::cli::{LogFormat, Logs};
 
 /// Of other crates only what matters to an operator.
 const DEFAULT: &str = "info";
+/// Where a person waits for a result: what goes wrong is told at the end.
+const QUIET: &str = "warn,engine=error";
 
 /// The bars on the terminal, drawn below the log.
 pub(crate) fn bars() -> &'static MultiProgress {
@@ -35,7 +37,7 @@ impl Logs {
     }
 
     pub(crate) fn start(&self, quiet: bool) -> Result<(), LevelError> {
-        let fallback = if quiet { "warn" } else { DEFAULT };
+        let fallback = if quiet { QUIET } else { DEFAULT };
         let given = self.log_level.as_deref().filter(|given| !given.is_empty()).unwrap_or(fallback);
         let filter = EnvFilter::try_new(given)
             .map_err(|error| LevelError { given: given.to_owned(), problem: error.to_string() })?;

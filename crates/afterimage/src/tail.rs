@@ -31,7 +31,7 @@ pub(crate) fn tail(tail: &Tail, logs: &Logs) -> Result<(), Trouble> {
 
 async fn follow(tail: &Tail, logs: &Logs) -> Result<(), Trouble> {
     let source = PostgresSource::tail(&config(tail)?, tail.publication.as_deref())
-        .map_err(|errors| wire::refused("reading the command line", errors))?;
+        .map_err(|errors| wire::refused("usage", "reading the command line", errors))?;
     let sink = sink(tail, &source);
     let (source, lent) = Lent::new(source);
     let mut settings = Settings::new(rand::make_rng::<StdRng>());

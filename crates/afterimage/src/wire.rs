@@ -74,13 +74,17 @@ pub(crate) fn source(
     postgres: &postgres_source::Config,
 ) -> Result<PostgresSource, Failure> {
     PostgresSource::new(config.name.as_str(), postgres)
-        .map_err(|errors| refused("reading the configuration", errors))
+        .map_err(|errors| refused("configuration", "reading the configuration", errors))
 }
 
 /// A configuration that was sound by its form and is not by its meaning.
-pub(crate) fn refused<E: Error>(doing: &'static str, errors: Vec<E>) -> Failure {
+pub(crate) fn refused<E: Error>(
+    code: &'static str,
+    doing: &'static str,
+    errors: Vec<E>,
+) -> Failure {
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
-    Failure::definite("configuration", doing, texts.join("; "))
+    Failure::definite(code, doing, texts.join("; "))
 }
 
 fn lines(pipeline: Pipeline, output: Output, position: PathBuf) -> LineSink<PostgresPosition> {

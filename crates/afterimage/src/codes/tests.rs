@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::*;
 
 /// Where a code is the first text behind one of these, or behind `=>` in a function that chooses one.
-const MAKERS: [&str; 9] = [
+const MAKERS: [&str; 11] = [
     "Failure::definite(",
     "Failure::transient(",
     "Finding::error(",
@@ -15,6 +15,9 @@ const MAKERS: [&str; 9] = [
     "PipelineError::transient(",
     "RegistryError::definite(",
     "RegistryError::transient(",
+    // What checks call theirs.
+    "(error(",
+    " finding(",
 ];
 const CHOOSERS: [&str; 3] = ["fn code(", "fn kind(&self) -> (FailureKind", "let code = match"];
 
