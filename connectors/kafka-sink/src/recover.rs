@@ -103,12 +103,17 @@ impl<P: Position> Log<P> {
 
     /// A new producer, and the cluster's topics of this connector.
     async fn connect(&mut self, reader: &Arc<Reader>) -> Result<BTreeMap<String, i32>, Error> {
+        let is_fresh = self.owner.is_fresh();
         self.owner.look(reader).await?;
         let producer = self.owner.init(&self.settings).await?;
         let position = self.settings.position_topic();
         let ensured = self.topics.ensure(&producer, &position, Purpose::Position, Some(1)).await;
         self.state = State::Ready(producer);
         ensured?;
+        if !is_fresh {
+            // What the engine still holds in memory is true only if nobody came between the look and the init.
+            self.owner.confirm(reader).await?;
+        }
         let (listing, prefix) = (Arc::clone(reader), format!("{}.", self.settings.name));
         let found = blocking(move || listing.topics(&prefix)).await?;
         self.topics.know(found.clone());

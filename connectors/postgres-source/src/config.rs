@@ -9,7 +9,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 
 use crate::client::{Identity, Target, TlsMode};
-use crate::pattern::{ColumnPattern, TablePattern};
+use crate::pattern::{ColumnPattern, Excluded, TablePattern};
 
 /// A PostgreSQL database as the source.
 #[derive(Debug, Clone, Deserialize, JsonSchema)]
@@ -34,12 +34,10 @@ pub struct Config {
     pub key: Option<PathBuf>,
     /// Tables to capture: `schema.table`, `*` for any characters.
     pub tables: Vec<String>,
-    /// Tables not to capture, though they match `tables`.
+    /// What to leave out though it matches `tables`: tables as `schema.table`, single columns as
+    /// `schema.table.column`; `*` for any characters.
     #[serde(default)]
-    pub exclude_tables: Vec<String>,
-    /// Columns to leave out: `schema.table.column`, `*` for any characters.
-    #[serde(default)]
-    pub exclude_columns: Vec<String>,
+    pub exclude: Vec<String>,
     /// The slot's name is this, an underscore and eight digits. Default: `afterimage_<name>`.
     #[serde(default)]
     pub slot: Option<String>,
@@ -75,8 +73,7 @@ impl Config {
             cert: None,
             key: None,
             tables: tables.iter().map(|table| (*table).to_owned()).collect(),
-            exclude_tables: Vec::new(),
-            exclude_columns: Vec::new(),
+            exclude: Vec::new(),
             slot: None,
             publication: None,
             manage_publication: true,
@@ -193,23 +190,18 @@ impl Settings {
         if config.tables.is_empty() {
             problem("tables", "names no table".into());
         }
-        let mut exclude_tables = Vec::new();
-        for (option, texts, parsed) in [
-            ("tables", &config.tables, &mut tables),
-            ("exclude_tables", &config.exclude_tables, &mut exclude_tables),
-        ] {
-            for (index, text) in texts.iter().enumerate() {
-                match TablePattern::parse(text) {
-                    Ok(pattern) => parsed.push(pattern),
-                    Err(error) => problem(&format!("{option}[{index}]"), error.to_string()),
-                }
+        for (index, text) in config.tables.iter().enumerate() {
+            match TablePattern::parse(text) {
+                Ok(pattern) => tables.push(pattern),
+                Err(error) => problem(&format!("tables[{index}]"), error.to_string()),
             }
         }
-        let mut exclude_columns = Vec::new();
-        for (index, text) in config.exclude_columns.iter().enumerate() {
-            match ColumnPattern::parse(text) {
-                Ok(pattern) => exclude_columns.push(pattern),
-                Err(error) => problem(&format!("exclude_columns[{index}]"), error.to_string()),
+        let (mut exclude_tables, mut exclude_columns) = (Vec::new(), Vec::new());
+        for (index, text) in config.exclude.iter().enumerate() {
+            match Excluded::parse(text) {
+                Ok(Excluded::Tables(pattern)) => exclude_tables.push(pattern),
+                Ok(Excluded::Columns(pattern)) => exclude_columns.push(pattern),
+                Err(error) => problem(&format!("exclude[{index}]"), error.to_string()),
             }
         }
         let own = own_name(name);
@@ -325,8 +317,8 @@ mod tests {
     #[test]
     fn all_problems_are_named_at_once() {
         let config = config(
-            r#"{"url": "mysql://x", "tables": ["orders", "a.b", "a.b.c"], "exclude_tables": [".x"],
-                "exclude_columns": ["a.b"], "slot": "Big-Slot", "publication": "", "readers": 17}"#,
+            r#"{"url": "mysql://x", "tables": ["orders", "a.b", "a.b.c"], "exclude": [".x", "a"],
+                "slot": "Big-Slot", "publication": "", "readers": 17}"#,
         );
         let errors = Settings::new("shop", &config).unwrap_err();
         let paths: Vec<&str> = errors.iter().map(|error| error.path.as_str()).collect();
@@ -334,8 +326,8 @@ mod tests {
             "url",
             "tables[0]",
             "tables[2]",
-            "exclude_tables[0]",
-            "exclude_columns[0]",
+            "exclude[0]",
+            "exclude[1]",
             "slot",
             "publication",
             "readers",
@@ -359,7 +351,7 @@ mod tests {
     fn what_is_captured_is_what_matches_and_is_not_excluded() {
         let config = config(
             r#"{"url": "postgres://u@localhost/db", "tables": ["public.*", "audit.log"],
-                "exclude_tables": ["public.tmp_*"], "exclude_columns": ["public.*.secret"]}"#,
+                "exclude": ["public.tmp_*", "public.*.secret"]}"#,
         );
         let settings = Settings::new("shop", &config).unwrap();
         let cases = [

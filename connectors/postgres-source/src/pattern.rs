@@ -23,8 +23,8 @@ pub(crate) struct ColumnPattern {
 pub(crate) enum PatternError {
     #[error("write schema.table")]
     Table,
-    #[error("write schema.table.column")]
-    Column,
+    #[error("write schema.table, or schema.table.column to leave out a column")]
+    Excluded,
     #[error("a part of the name is empty")]
     EmptyPart,
     #[error("a quote is not closed, or does not begin or end a part")]
@@ -49,13 +49,30 @@ impl fmt::Display for TablePattern {
     }
 }
 
-impl ColumnPattern {
-    pub(crate) fn parse(text: &str) -> Result<ColumnPattern, PatternError> {
-        let parts: [Glob; 3] = split(text)?.try_into().map_err(|_| PatternError::Column)?;
-        let [schema, table, column] = parts;
-        Ok(ColumnPattern { table: TablePattern { schema, table }, column })
-    }
+/// What an entry of `exclude` leaves out: two parts name tables, three name columns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Excluded {
+    Tables(TablePattern),
+    Columns(ColumnPattern),
+}
 
+impl Excluded {
+    pub(crate) fn parse(text: &str) -> Result<Excluded, PatternError> {
+        let mut parts = split(text)?.into_iter();
+        match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(schema), Some(table), None, None) => {
+                Ok(Excluded::Tables(TablePattern { schema, table }))
+            }
+            (Some(schema), Some(table), Some(column), None) => {
+                let table = TablePattern { schema, table };
+                Ok(Excluded::Columns(ColumnPattern { table, column }))
+            }
+            _ => Err(PatternError::Excluded),
+        }
+    }
+}
+
+impl ColumnPattern {
     pub(crate) fn matches(&self, schema: &str, table: &str, column: &str) -> bool {
         self.table.matches(schema, table) && self.column.matches(column)
     }
@@ -164,6 +181,8 @@ mod tests {
         for (pattern, expected) in cases {
             assert_eq!(TablePattern::parse(pattern), Err(expected), "{pattern}");
         }
-        assert_eq!(ColumnPattern::parse("a.b"), Err(PatternError::Column));
+        for pattern in ["a", "a.b.c.d"] {
+            assert_eq!(Excluded::parse(pattern), Err(PatternError::Excluded));
+        }
     }
 }

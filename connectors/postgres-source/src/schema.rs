@@ -377,9 +377,8 @@ mod tests {
         now.columns.push(CatalogColumn { generated: true, ..column("sum", INT, false) });
         let relation = now.relation();
         assert_eq!(relation.columns.len(), 4, "generated columns are not in the log");
-        let settings = settings(
-            r#", "unknown_types": "omit", "exclude_columns": ["public.t.a", "public.t.c"]"#,
-        );
+        let settings =
+            settings(r#", "unknown_types": "omit", "exclude": ["public.t.a", "public.t.c"]"#);
         let captured = build(&relation, Some(&now), None, &TypeCatalog::default(), &settings);
         assert_eq!(show(&captured.table), "a! b! | b a");
         let read: Vec<bool> =

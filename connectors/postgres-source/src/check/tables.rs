@@ -132,7 +132,7 @@ fn columns(
         findings.push(Finding::warning(
             "key",
             format!("column {} of {name} is part of the key and is not left out", column.name),
-            "remove it from exclude_columns",
+            "remove it from exclude",
         ));
     }
 }

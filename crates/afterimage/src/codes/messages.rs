@@ -37,17 +37,17 @@ pub(super) const CODES: &[Code] = &[
     code(
         "topic-collision",
         "Two tables would write to one topic, because their names differ only in characters that topics don't have.",
-        "rename one table, or leave it out with source.exclude_tables",
+        "rename one table, or leave it out with source.exclude",
     ),
     code(
         "schema-collision",
         "Two tables would have one schema name, because their names differ only in characters that schemas don't have.",
-        "rename one table, or leave it out with source.exclude_tables",
+        "rename one table, or leave it out with source.exclude",
     ),
     code(
         "field-collision",
         "Two columns would have one field name, because their names differ only in characters that fields don't have.",
-        "rename one column, or leave it out with source.exclude_columns",
+        "rename one column, or leave it out with source.exclude",
     ),
     code(
         "unprepared",
