@@ -391,8 +391,7 @@ async fn a_transaction_cut_anywhere_goes_on_behind_what_was_sent() {
     let Some(mut db) = Fixture::new("cut").await else { return };
     db.run("CREATE TABLE t (id int PRIMARY KEY, v text); CREATE TABLE other (id int PRIMARY KEY)")
         .await;
-    let mut source =
-        db.source(r#", "exclude_tables": ["public.other"], "manage_publication": false"#);
+    let mut source = db.source(r#", "exclude": ["public.other"], "manage_publication": false"#);
     let publication = format!("afterimage_{}", db.database);
     db.run(&format!(
         "CREATE PUBLICATION {publication} FOR ALL TABLES WITH (publish_via_partition_root = true)"
@@ -425,8 +424,7 @@ async fn a_transaction_cut_anywhere_goes_on_behind_what_was_sent() {
         cuts += 1;
         kept.stored.at = Some(from);
         kept.stored.open = Some(open.clone());
-        let mut source =
-            db.source(r#", "exclude_tables": ["public.other"], "manage_publication": false"#);
+        let mut source = db.source(r#", "exclude": ["public.other"], "manage_publication": false"#);
         source.open(Some(&kept.stored)).await.unwrap();
         let rest = follow(&mut source, &kept, kept.at(), Some(end)).await;
         assert!(rest.stopped.is_ok(), "{:?}", rest.stopped);
