@@ -64,6 +64,12 @@ impl Connector {
             registry = stack.registry,
         ))?;
         merge(&mut configuration, changes);
+        // JSON needs no registry, and refuses one.
+        if let Some(format) = configuration.get_mut("format").and_then(toml::Value::as_table_mut)
+            && format.get("kind").and_then(toml::Value::as_str) == Some("json")
+        {
+            format.remove("registry");
+        }
         Ok(Self {
             name: name.to_owned(),
             configuration,
@@ -92,8 +98,14 @@ impl Connector {
     }
 
     pub fn start(&self) -> Result<Running> {
+        self.start_with(&[])
+    }
+
+    /// With further variables of the environment, for further secrets.
+    pub fn start_with(&self, variables: &[(&str, String)]) -> Result<Running> {
         let mut child = self
             .command("run")?
+            .envs(variables.iter().map(|(name, value)| (name, value)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

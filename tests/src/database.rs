@@ -33,6 +33,11 @@ impl Database {
         Ok(Self { name: name.to_owned(), url: with_database(&stack.postgres, name), client, admin })
     }
 
+    /// The same database with a new session, after its server was started again.
+    pub async fn again(self) -> Result<Self> {
+        Ok(Self { client: connect(&self.url.parse()?).await?, ..self })
+    }
+
     /// A further session of the same role.
     pub async fn session(&self) -> Result<Client> {
         connect(&self.url.parse()?).await
