@@ -9,7 +9,7 @@ use std::error::Error;
 
 use connector::{Failure, Finding};
 
-use crate::client::{Client, Host, Mode, TlsMode};
+use crate::client::{Client, ConnectError, Host, Mode, TlsMode};
 use crate::config::{Config, Settings};
 use crate::session;
 
@@ -29,16 +29,13 @@ pub async fn check(config: &Config, name: &str) -> Vec<Finding> {
     let mut client = match session::connect(&settings, Mode::Query).await {
         Ok(client) => client,
         Err(failure) => {
-            findings.push(Finding::error(
-                "connect",
-                chain(&failure),
-                "correct url, password or the server's rules",
-            ));
+            findings.push(unconnected(&failure));
             return findings;
         }
     };
     if let Err(failure) = look(&mut client, &settings, &mut findings).await {
-        findings.push(Finding::error(failure.code, chain(&failure), "see the code's page"));
+        let mend = format!("see `afterimage explain {}`", failure.code);
+        findings.push(Finding::error(failure.code, chain(&failure), mend));
     }
     findings
 }
@@ -56,10 +53,55 @@ async fn look(
     if role.replication
         && let Err(failure) = session::connect(settings, Mode::Replication).await
     {
-        let mend = "a line for this user in pg_hba.conf that lets it connect to the database for replication";
-        findings.push(Finding::error("connect", chain(&failure), mend));
+        findings.push(unconnected(&failure));
     }
     Ok(())
+}
+
+/// No session came about; each reason has a mend of its own.
+fn unconnected(failure: &Failure) -> Finding {
+    let mend = match failure.source.downcast_ref::<ConnectError>() {
+        Some(error) => mend(error),
+        None => format!("see `afterimage explain {}`", failure.code),
+    };
+    Finding::error(failure.code, chain(failure), mend)
+}
+
+fn mend(error: &ConnectError) -> String {
+    let mend = match error {
+        ConnectError::Resolve { .. } | ConnectError::NoAddress { .. } => "correct the host in url",
+        ConnectError::Unreachable { .. } | ConnectError::Timeout { .. } => {
+            "start the server, or correct host and port in url; a firewall may stand between"
+        }
+        ConnectError::TlsRefused { .. } => {
+            "on the server: ssl = on, with a certificate; or tls = \"disable\" in [source] where nobody else can listen"
+        }
+        ConnectError::TlsSetup(_) => "correct ca, cert and key in [source]",
+        ConnectError::Certificate { .. } => {
+            "set ca in [source] to the authority that made the server's certificate, and the host in url to a name \
+             that the certificate holds"
+        }
+        ConnectError::Tls { .. } => {
+            "see the server's log; tls, ca, cert and key in [source] must fit the server"
+        }
+        ConnectError::Credentials { .. } => {
+            "correct the user in url, or password in [source]; or on the server: ALTER ROLE .. PASSWORD '..';"
+        }
+        ConnectError::HostEntryMissing { line, .. } => {
+            return format!(
+                "add the line `{line}` to the server's pg_hba.conf; then SELECT pg_reload_conf();"
+            );
+        }
+        ConnectError::DatabaseMissing { .. } => "correct the database in url, or make it",
+        ConnectError::TooManyConnections { .. } => {
+            "end sessions that nobody needs, or raise max_connections, max_wal_senders or the role's CONNECTION LIMIT"
+        }
+        ConnectError::NotNow { .. } => "nothing, if it passes: wait until the server has started",
+        ConnectError::Handshake { .. } | ConnectError::Session { .. } => {
+            "see the server's log; url must name PostgreSQL itself, not a pooler"
+        }
+    };
+    mend.to_owned()
 }
 
 fn tls(settings: &Settings, findings: &mut Vec<Finding>) {
@@ -100,4 +142,29 @@ fn chain(failure: &Failure) -> String {
         next = error.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::client::TlsSetupError;
+
+    #[test]
+    fn each_reason_for_no_session_has_its_code_and_its_mend() {
+        let check = |error: ConnectError, code: &str, words: &str| {
+            let failure = match error.is_transient() {
+                true => Failure::transient("connection", "testing", error),
+                false => Failure::definite("connect", "testing", error),
+            };
+            let finding = unconnected(&failure);
+            assert!(finding.code == code && finding.mend.contains(words), "{finding:?}");
+        };
+        let host = || "nowhere".to_owned();
+        check(ConnectError::NoAddress { host: host() }, "connect", "host in url");
+        check(ConnectError::Unreachable { attempts: vec![] }, "connection", "start the server");
+        check(ConnectError::TlsSetup(TlsSetupError::NoRoots), "connect", "ca, cert and key");
+        check(ConnectError::TlsSetup(TlsSetupError::ServerName(host())), "connect", "[source]");
+        let other = Failure::definite("rights", "testing", "a word");
+        assert_eq!(unconnected(&other).mend, "see `afterimage explain rights`");
+    }
 }

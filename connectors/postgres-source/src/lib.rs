@@ -46,6 +46,7 @@ pub mod client;
 mod config;
 mod decode;
 mod failure;
+mod gauges;
 mod origin;
 mod pattern;
 mod pin;

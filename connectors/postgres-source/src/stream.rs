@@ -30,7 +30,7 @@ use crate::publication::{self, Publication};
 use crate::schema::{Captured, build};
 use crate::transaction::{Assembler, Fed, Parcel};
 use crate::types::TypeCatalog;
-use crate::{catalog, session};
+use crate::{catalog, gauges, session};
 
 const DOING: &str = "following the log";
 /// How often the loop looks around.
@@ -153,6 +153,8 @@ impl Tables {
             let client = self.client().await?;
             let now = catalog::captured(client, &settings).await?;
             let publication = publication::read(client, &name).await?;
+            // a server in recovery cannot tell: the gauge keeps its last value
+            let _ = gauges::retained(client, &settings.slot_prefix).await;
             Ok::<_, Failure>((now, publication))
         };
         match timeout(CATALOG_MAX, asked).await {
@@ -259,6 +261,7 @@ impl Follow {
         mut durable: Durable<PostgresPosition>,
     ) -> Result<Stopped, Failure> {
         // before anything is told: what the publication lacks is lost already
+        gauges::describe();
         self.tables.changed().await?;
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -299,6 +302,7 @@ impl Follow {
                 }
                 _ = durable.changed(), if self.asked.is_some() => self.answer_due = true,
                 _ = tick.tick() => {
+                    gauges::lag(self.received, durable.latest().lsn);
                     self.check_stopping(&durable)?;
                     // asks for a keepalive where the end is waited for, since an idle server says nothing by itself
                     let ask = self.until.is_some() && self.end.is_none();

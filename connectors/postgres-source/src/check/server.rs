@@ -63,6 +63,9 @@ pub(super) async fn parameters(
     findings: &mut Vec<Finding>,
 ) -> Result<(), Failure> {
     let sql = "SELECT current_setting('wal_level') AS wal_level, \
+                 current_setting('max_replication_slots') AS max_replication_slots, \
+                 current_setting('max_wal_senders') AS max_wal_senders, \
+                 current_setting('max_connections') AS max_connections, \
                  current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots) AS slots_free, \
                  current_setting('max_wal_senders')::int \
                    - (SELECT count(*) FROM pg_stat_get_wal_senders()) AS senders_free, \
@@ -76,6 +79,10 @@ pub(super) async fn parameters(
     let rows = client.query(sql, &[]).await.doing(DOING)?;
     let version = client.server_version();
     let error = |code, problem: String, mend: &str| Finding::error(code, problem, mend);
+    let raise = |setting: &str, missing: i64| {
+        let enough = number(&rows, setting) + missing;
+        format!("ALTER SYSTEM SET {setting} = {enough}; then restart the server")
+    };
     if rows.get(0, "wal_level") != Some("logical") {
         let now = rows.get(0, "wal_level").unwrap_or("unknown");
         findings.push(error(
@@ -85,28 +92,23 @@ pub(super) async fn parameters(
         ));
     }
     // the slot that stays, and one for a later pin
-    if number(&rows, "slots_free") < 2 {
-        let mend = "ALTER SYSTEM SET max_replication_slots = ...; then restart the server, or drop a slot that nobody uses";
-        findings.push(error("no-slots", "fewer than 2 replication slots are free".into(), mend));
+    let slots = 2 - number(&rows, "slots_free");
+    if slots > 0 {
+        let mend = raise("max_replication_slots", slots) + ", or drop a slot that nobody uses";
+        findings.push(error("no-slots", "fewer than 2 replication slots are free".into(), &mend));
     }
-    if number(&rows, "senders_free") < 2 {
-        let mend = "ALTER SYSTEM SET max_wal_senders = ...; then restart the server";
-        findings.push(error(
-            "no-senders",
-            "fewer than 2 replication sessions are free".into(),
-            mend,
-        ));
+    let senders = 2 - number(&rows, "senders_free");
+    if senders > 0 {
+        let problem = "fewer than 2 replication sessions are free";
+        findings.push(error("no-senders", problem.into(), &raise("max_wal_senders", senders)));
     }
     // readers, locks, catalog, statements
     let sessions = settings.readers as i64 + 3;
-    if number(&rows, "sessions_free") < sessions {
-        let mend =
-            "ALTER SYSTEM SET max_connections = ...; then restart the server, or set fewer readers";
-        findings.push(error(
-            "no-sessions",
-            format!("fewer than {sessions} sessions are free"),
-            mend,
-        ));
+    let missing = sessions - number(&rows, "sessions_free");
+    if missing > 0 {
+        let problem = format!("fewer than {sessions} sessions are free");
+        let mend = raise("max_connections", missing) + ", or set fewer readers";
+        findings.push(error("no-sessions", problem, &mend));
     }
     match rows.get(0, "keep") {
         Some("-1") => findings.push(Finding::warning(

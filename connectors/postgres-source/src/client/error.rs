@@ -21,7 +21,7 @@ pub enum ConnectError {
     Unreachable { attempts: Vec<Attempt> },
     #[error("{address} has not finished the start of a session within {after:?}")]
     Timeout { address: Address, after: Duration },
-    #[error("{address} speaks no TLS, and sslmode asks for it")]
+    #[error("{address} speaks no TLS, and tls (in a URL: sslmode) asks for it")]
     TlsRefused { address: Address },
     /// The configuration of TLS on our side: a file, a name.
     #[error("TLS cannot be set up")]
@@ -114,7 +114,9 @@ pub enum TlsSetupError {
     Identity(#[source] rustls::Error),
     #[error("{0:?} is no name that a certificate can be checked against")]
     ServerName(String),
-    #[error("this machine has no list of trusted certificate authorities; name one by sslrootcert")]
+    #[error(
+        "this machine has no list of trusted certificate authorities; name one by ca (in a URL: sslrootcert)"
+    )]
     NoRoots,
     #[error("the certificate authorities are not usable")]
     Roots(#[source] rustls::server::VerifierBuilderError),

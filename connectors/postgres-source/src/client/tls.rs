@@ -92,10 +92,10 @@ pub(super) fn setup(tls: &Tls, host: &Host) -> Result<Option<Setup>, TlsSetupErr
     let mut config = match &tls.identity {
         None => builder.with_no_client_auth(),
         Some(Identity { certificate, key }) => {
-            let chain = certificates("sslcert", certificate)?;
+            let chain = certificates(CERT, certificate)?;
             let wanted = "private key";
-            let key = PrivateKeyDer::from_pem_slice(&read("sslkey", key)?)
-                .map_err(|_| TlsSetupError::Pem { option: "sslkey", path: key.clone(), wanted })?;
+            let key = PrivateKeyDer::from_pem_slice(&read(KEY, key)?)
+                .map_err(|_| TlsSetupError::Pem { option: KEY, path: key.clone(), wanted })?;
             builder.with_client_auth_cert(chain, key).map_err(TlsSetupError::Identity)?
         }
     };
@@ -112,6 +112,11 @@ pub(super) fn setup(tls: &Tls, host: &Host) -> Result<Option<Setup>, TlsSetupErr
     Ok(Some(Setup { config: Arc::new(config), name }))
 }
 
+// as the configuration file and a URL name them
+const CA: &str = "ca (sslrootcert)";
+const CERT: &str = "cert (sslcert)";
+const KEY: &str = "key (sslkey)";
+
 fn chain_and_name(
     ca: Option<&Path>,
     provider: Arc<CryptoProvider>,
@@ -119,14 +124,10 @@ fn chain_and_name(
     let mut roots = RootCertStore::empty();
     match ca {
         Some(path) => {
-            let (added, _) = roots.add_parsable_certificates(certificates("sslrootcert", path)?);
+            let (added, _) = roots.add_parsable_certificates(certificates(CA, path)?);
             if added == 0 {
                 let wanted = "certificate";
-                return Err(TlsSetupError::Pem {
-                    option: "sslrootcert",
-                    path: path.to_owned(),
-                    wanted,
-                });
+                return Err(TlsSetupError::Pem { option: CA, path: path.to_owned(), wanted });
             }
         }
         None => {
@@ -171,10 +172,10 @@ pub(super) fn certificate_problem(error: &Error) -> Option<String> {
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".into(),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet".into(),
         CertificateError::UnknownIssuer => {
-            "its issuer is not among the certificate authorities trusted here; name its CA by sslrootcert".into()
+            "its issuer is not among the certificate authorities trusted here; name its own by ca (in a URL: sslrootcert)".into()
         }
         CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-            "it is not made out to the host's name; connect by a name that it has, or use sslmode=verify-ca".into()
+            "it is not made out to the host's name; connect by a name that it has, or set tls (in a URL: sslmode) to verify-ca".into()
         }
         CertificateError::BadSignature => "its signature is wrong".into(),
         CertificateError::Revoked => "it is revoked".into(),

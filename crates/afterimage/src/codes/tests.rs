@@ -49,6 +49,28 @@ fn every_code_that_a_connector_uses_is_explained() {
     assert!(unexplained.is_empty(), "not explained: {unexplained:#?}");
 }
 
+/// `AFTERIMAGE_BLESS=1` writes the page.
+#[test]
+fn the_page_of_codes_is_this_table() {
+    let mut page = String::from(
+        "# Codes\n\nEvery stop, retry and finding of a check has a code. `afterimage explain CODE` prints what stands here.\n\n\
+         | code | what it means | what mends it |\n|---|---|---|\n",
+    );
+    let cell = |text: &str| text.replace('|', "\\|");
+    for Code { code, meaning, mend } in all() {
+        page += &format!("| `{code}` | {} | {} |\n", cell(meaning), cell(mend));
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/codes.md");
+    if std::env::var_os("AFTERIMAGE_BLESS").is_some() {
+        fs::write(&path, &page).expect("the page can be written");
+    }
+    let written = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        written == page,
+        "docs/codes.md is not what `codes` says: AFTERIMAGE_BLESS=1 writes it"
+    );
+}
+
 fn sources(folder: &Path, see: &mut impl FnMut(&Path, &str)) {
     for entry in fs::read_dir(folder).expect("the workspace is here") {
         let path = entry.expect("it can be read").path();
