@@ -57,13 +57,36 @@ pub fn compare(
     let topics: BTreeSet<&String> = theirs.keys().chain(ours.keys()).collect();
     for topic in topics {
         let none = Vec::new();
+        if topic == TRANSACTION {
+            continue;
+        }
         comparison.topic(
             topic,
             theirs.get(topic).unwrap_or(&none),
             ours.get(topic).unwrap_or(&none),
         );
     }
+    let empty = Vec::new();
+    let of = |messages: &'_ Messages| messages.get(TRANSACTION).cloned().unwrap_or_default();
+    comparison
+        .schemas(TRANSACTION, "key", &of(theirs), &of(ours), |message| message.key_schema.as_ref());
+    comparison.schemas(TRANSACTION, "value", &of(theirs), &of(ours), |message| {
+        message.value_schema.as_ref()
+    });
+    comparison.transactions(
+        theirs.get(TRANSACTION).unwrap_or(&empty),
+        ours.get(TRANSACTION).unwrap_or(&empty),
+    );
     comparison.found
+}
+
+/// The topic with the beginnings and ends of transactions.
+const TRANSACTION: &str = "transaction";
+
+/// `xid:lsn` of which the second part is another for each message of Debezium's.
+fn xid(id: &Value) -> String {
+    let id = id.as_str().unwrap_or_default();
+    id.split(':').next().unwrap_or_default().to_owned()
 }
 
 struct Comparison {
@@ -80,6 +103,28 @@ impl Comparison {
         self.schemas(topic, "value", theirs, ours, |message| message.value_schema.as_ref());
         for (index, (theirs, ours)) in theirs.iter().zip(ours).enumerate() {
             self.message(topic, index, theirs, ours);
+        }
+    }
+
+    /// Each has begun to follow at another transaction, and Debezium tells of those without rows too; so those are compared
+    /// that both tell of.
+    fn transactions(&mut self, theirs: &[Decoded], ours: &[Decoded]) {
+        let told = |messages: &[Decoded]| {
+            let mut told: BTreeMap<(String, String), Vec<Value>> = BTreeMap::new();
+            for value in messages.iter().filter_map(|message| message.value.as_ref()) {
+                let status = value["status"].as_str().unwrap_or_default().to_owned();
+                told.entry((xid(&value["id"]), status)).or_default().push(value.clone());
+            }
+            told
+        };
+        let (theirs, ours) = (told(theirs), told(ours));
+        for (which, theirs) in &theirs {
+            let Some(ours) = ours.get(which) else { continue };
+            let place = format!("transaction {}", which.1);
+            if theirs.len() != 1 || ours.len() != 1 {
+                self.differ(TRANSACTION, &place, &theirs.len(), &ours.len());
+            }
+            self.value(TRANSACTION, &place, "", &theirs[0], &ours[0]);
         }
     }
 
@@ -193,10 +238,11 @@ impl Comparison {
             self.differ(topic, &format!("headers {index}"), &headers(theirs), &headers(ours));
         }
         let none = Value::Null;
+        let op = theirs.value.as_ref().and_then(|value| value["op"].as_str()).unwrap_or("-");
         let pairs = [("key", &theirs.key, &ours.key), ("value", &theirs.value, &ours.value)];
         for (part, theirs, ours) in pairs {
             let (theirs, ours) = (theirs.as_ref().unwrap_or(&none), ours.as_ref().unwrap_or(&none));
-            self.value(topic, &format!("{part} {index}"), "", theirs, ours);
+            self.value(topic, &format!("{part} {index} ({op})"), "", theirs, ours);
         }
         // Equal values of an equal schema must be equal bytes: the framing, and then the datum.
         let bytes = |message: &Decoded| message.record.key.as_ref().map(|key| key[5..].to_vec());
@@ -226,6 +272,8 @@ impl Comparison {
                 }
             }
             (a, b) if a == b => {}
+            // The number behind the transaction's own is that of each event in Debezium's, of the commit in ours.
+            (a, b) if path.ends_with("id") && a.is_string() && xid(a) == xid(b) => {}
             (a, b) => self.differ(topic, &format!("{place} {path}"), &a, &b),
         }
     }

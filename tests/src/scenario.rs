@@ -7,6 +7,7 @@
 //! === before          SQL before the connector's first start
 //! === after           SQL while it runs; all of it has arrived before the next section. Any number of these
 //! === down            SQL while it is stopped; it is started again behind it
+//! === compatibility TOPIC LEVEL   how the registry is to judge new versions from now on
 //! === stop CODE       SQL after which the connector has to stop with this code
 //! === expect          one line for each message, by topic and offset
 //! ```
@@ -98,6 +99,10 @@ async fn play(
                 database.run(sql).await?;
                 running.stopped_with(code, Duration::from_secs(60)).await?;
                 return read_lines(stack, name, is_json).await;
+            }
+            Step::Compatibility(topic, level) => {
+                let subject = format!("{name}.{topic}-value");
+                Registry::of(&stack.registry).set_compatibility(&subject, level).await?;
             }
         }
     }

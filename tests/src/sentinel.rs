@@ -24,6 +24,8 @@ pub const TABLE: &str = "sentinel.mark";
 pub struct Sentinel {
     consumer: BaseConsumer,
     registry: Registry,
+    topics: Topics,
+    topic: String,
     is_json: bool,
     number: i64,
     /// Records of the sentinel's topic seen so far.
@@ -38,6 +40,9 @@ impl std::fmt::Debug for Sentinel {
         f.debug_struct("Sentinel").field("number", &self.number).field("seen", &self.seen).finish()
     }
 }
+
+const SLOTS: &str = "SELECT slot_name, active, confirmed_flush_lsn, pg_current_wal_lsn() \
+     FROM pg_replication_slots WHERE database = current_database()";
 
 /// The topic of the sentinel of a connector.
 pub fn topic(connector: &str) -> String {
@@ -66,8 +71,19 @@ impl Sentinel {
         list.add_partition_offset(&topic(connector), 0, Offset::Beginning)?;
         consumer.assign(&list)?;
         let registry = Registry::of(&stack.registry);
-        let patience = Duration::from_secs(60);
-        Ok(Self { consumer, registry, is_json, number: 0, seen: 0, last: -1, patience })
+        let patience = Duration::from_secs(30);
+        let topic = topic(connector);
+        Ok(Self {
+            consumer,
+            registry,
+            topics,
+            topic,
+            is_json,
+            number: 0,
+            seen: 0,
+            last: -1,
+            patience,
+        })
     }
 
     /// Waits until the copy has ended and the stream runs.
@@ -115,9 +131,12 @@ impl Sentinel {
                 return Err(format!("the connector ended with {status}\n{}", running.tail()).into());
             }
             if progress.elapsed() > self.patience {
+                let slots = database.text_rows(SLOTS).await?;
                 return Err(format!(
-                    "nothing more arrives in Kafka for {} s\n{}",
+                    "nothing more arrives in Kafka for {} s, {} of {} records of the sentinel so far; slots {slots:?}\n{}",
                     self.patience.as_secs(),
+                    self.seen,
+                    self.there().await?,
                     running.tail()
                 )
                 .into());
@@ -127,6 +146,11 @@ impl Sentinel {
                 self.raise(database).await?;
             }
         }
+    }
+
+    /// How many records another consumer finds.
+    async fn there(&self) -> Result<usize> {
+        Ok(self.topics.read(&self.topic, Isolation::ReadCommitted).await?.len())
     }
 
     /// Takes what has arrived; whether anything had.

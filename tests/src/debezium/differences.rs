@@ -42,4 +42,49 @@ pub const DIFFERENCES: &[Difference] = &[
         place: "^value ts_",
         reason: "the time at which each connector handled the change",
     },
+    Difference {
+        topic: "*",
+        place: "^value (r) source.",
+        reason: "each has copied at another moment",
+    },
+    Difference {
+        topic: "*",
+        place: "^value source.sequence$",
+        reason: "the first part is of the transaction itself: which commit was the last one before it is not known after a restart",
+    },
+    Difference {
+        topic: "public.arrays",
+        place: "a_bit",
+        reason: "an array of bit strings is an array, not one that is always null",
+    },
+    Difference {
+        topic: "public.arrays",
+        place: "^value a_money$",
+        reason: "an array of amounts is told, not left out",
+    },
+    Difference {
+        topic: "public.arrays",
+        place: "^value a_pt$",
+        reason: "an array of points is told, not left out",
+    },
+    Difference {
+        topic: "public.arrays",
+        place: "a_e",
+        reason: "an array of enums is told, and may hold nulls; Debezium's is always null",
+    },
+    Difference {
+        topic: "public.arrays",
+        place: "after.a_time$",
+        reason: "times in arrays keep their microseconds",
+    },
+    Difference {
+        topic: "public.numbers",
+        place: "nneg",
+        reason: "a negative scale is that scale, not 2048 more",
+    },
+    Difference {
+        topic: "public.defaults",
+        place: "^value f_nan",
+        reason: "Avro has no default for what is not a number",
+    },
 ];

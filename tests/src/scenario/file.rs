@@ -21,6 +21,8 @@ pub enum Step {
     After(String),
     Down(String),
     Stop(String, String),
+    /// A level for the value's subject of a topic, in the registry.
+    Compatibility(String, String),
 }
 
 impl Scenario {
@@ -56,6 +58,11 @@ impl Scenario {
                 ("down", "") => scenario.steps.push(Step::Down(body)),
                 ("stop", code) if !code.is_empty() => {
                     scenario.steps.push(Step::Stop(code.to_owned(), body));
+                }
+                ("compatibility", rule) => {
+                    let (topic, level) =
+                        rule.split_once(' ').ok_or("compatibility: TOPIC LEVEL")?;
+                    scenario.steps.push(Step::Compatibility(topic.to_owned(), level.to_owned()));
                 }
                 ("expect", "") => {
                     let lines = body.lines().filter(|line| !line.trim().is_empty());
