@@ -2,14 +2,16 @@
 
 use std::fmt::Write as _;
 
-use connector::{Failure, Finding, Severity};
+use connector::{Failure, Finding, Severity, Source as _};
 use kafka_sink::Target as Topic;
 use message::{JsonEncoder, Pipeline};
+use postgres_source::PostgresPosition;
 
 use crate::cli::{File, Logs};
+use crate::codes;
 use crate::config::{self, Config, Encoding, Sink, Source};
 use crate::exit::Exit;
-use crate::report::{Trouble, print};
+use crate::report::{Trouble, chain, print};
 use crate::run::block_on;
 use crate::wire;
 
@@ -39,11 +41,42 @@ async fn findings(config: &Config) -> Vec<Finding> {
         let topics = topics(config).await.unwrap_or_default();
         of_sink(config, &topics).await
     };
-    let (source, sink, format) = tokio::join!(of_source(config), beside, of_format(config));
+    let (source, sink, format, stop) =
+        tokio::join!(of_source(config), beside, of_format(config), of_position(config));
     findings.extend(source);
     findings.extend(sink);
     findings.extend(format);
+    if let Some(stop) = stop.filter(|stop| !is_told(&findings, stop.code)) {
+        findings.push(stop);
+    }
     findings
+}
+
+/// Codes of a position that the database cannot be followed from.
+const POSITIONS: [&str; 5] = ["orphan", "gap", "diverged", "slot-renamed", "slot-unusable"];
+
+/// What is wrong with a slot itself says more than what follows from it for the position.
+fn is_told(findings: &[Finding], code: &str) -> bool {
+    let slots = ["gap", "slot-unusable"];
+    findings.iter().any(|found| {
+        found.severity == Severity::Error && (found.code == code || slots.contains(&found.code))
+    })
+}
+
+/// Compares what is stored with the database as a run's start does, which changes nothing. That one of them cannot be
+/// asked is a finding of its own check.
+async fn of_position(config: &Config) -> Option<Finding> {
+    let stopped = match (&config.source, &config.sink) {
+        (Source::Postgres(postgres), Sink::Kafka(kafka)) => {
+            let name = config.name.as_str();
+            let stored = kafka_sink::peek::<PostgresPosition>(kafka.clone(), name).await.ok()?;
+            let mut source = wire::source(config, postgres).ok()?;
+            source.open(stored.as_ref()).await.err()?
+        }
+        (Source::Postgres(_), Sink::File(_) | Sink::Stdout(_)) => return None,
+    };
+    let code = codes::find(stopped.code).filter(|code| POSITIONS.contains(&code.code))?;
+    Some(Finding::error(code.code, chain(&stopped), code.mend))
 }
 
 /// What a run would write to now. Why it cannot be known is a finding of the source's.
@@ -129,6 +162,20 @@ mod tests {
 
     fn check(findings: &[Finding], expected: &str) {
         assert_eq!(text(findings), expected);
+    }
+
+    #[test]
+    fn a_position_is_not_blamed_for_its_slot() {
+        let check = |found: &[Finding], code, expected| assert_eq!(is_told(found, code), expected);
+        let error = |code| Finding::error(code, "", "");
+        check(&[], "orphan", false);
+        check(&[error("rights"), Finding::warning("gap", "", "")], "orphan", false);
+        check(&[error("slot-unusable")], "orphan", true);
+        check(&[error("gap")], "gap", true);
+        check(&[error("orphan")], "orphan", true);
+        for code in POSITIONS {
+            assert!(codes::find(code).is_some(), "{code}");
+        }
     }
 
     #[test]
