@@ -22,7 +22,7 @@ async fn a_database_that_cannot_be_reached_or_entered_is_named() {
         Case {
             what: "nobody listens at the address",
             options: "source.url = 'postgres://{name}@127.0.0.1:1/{name}'",
-            code: "connect",
+            code: "connection",
             names: &["127.0.0.1:1", "refused"],
             mend: Mend::Options("url", SOUND),
             ..Case::default()
@@ -30,7 +30,7 @@ async fn a_database_that_cannot_be_reached_or_entered_is_named() {
         Case {
             what: "the host has no address",
             options: "source.url = 'postgres://{name}@nowhere.invalid/{name}'",
-            code: "connect",
+            code: "connection",
             names: &["nowhere.invalid"],
             mend: Mend::Options("url", SOUND),
             ..Case::default()
@@ -483,7 +483,12 @@ async fn all_at_once() -> Result<()> {
     let told = rig.check().await?;
     let mut errors = told.errors();
     errors.sort_unstable();
-    assert_eq!(errors, ["brokers-unreachable", "connect", "registry-unavailable"], "{}", told.out);
+    assert_eq!(
+        errors,
+        ["brokers-unreachable", "connection", "registry-unavailable"],
+        "{}",
+        told.out
+    );
     // A database with many faults; each has a mend of its own.
     rig.configure("source.url = 'postgres://{name}@{postgres}/{name}'\nsink.brokers = ['{kafka}']\nformat.registry = '{registry}'")?;
     rig.admin("ALTER ROLE {name} NOREPLICATION;\nCREATE TABLE theirs (id int PRIMARY KEY);\nSELECT pg_create_logical_replication_slot('afterimage_{name}_0123abcd', 'test_decoding');").await?;

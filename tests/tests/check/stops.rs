@@ -168,7 +168,10 @@ async fn a_slot_without_a_position_is_an_orphan() {
             run_once(&rig, 10).await?;
             let slot = slot(&rig.footprint().await?)?;
             Topics::of(&rig.stack.kafka).delete(&format!("__afterimage.{}", rig.name)).await?;
-            stops(&rig, "orphan", std::slice::from_ref(&slot)).await?;
+            let topic = format!("{}.public.orders", rig.name);
+            stops(&rig, "orphan", &[topic]).await?;
+            let told = rig.check().await?;
+            told.find("error", "orphan", &[slot])?;
             reset_mends(&rig, "orphan", 11).await?;
             rig.clean().await
         }

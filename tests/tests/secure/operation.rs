@@ -120,8 +120,8 @@ async fn pages() -> Result<()> {
         ("afterimage_up", |value| value == 1.0),
         ("afterimage_hung", |value| value == 0.0),
         ("afterimage_lag_seconds", |value| (0.0..60.0).contains(&value)),
-        ("afterimage_lag_bytes", |value| (0.0..1e9).contains(&value)),
-        ("afterimage_retained_bytes", |value| (0.0..1e12).contains(&value)),
+        ("afterimage_source_lag_bytes", |value| (0.0..1e9).contains(&value)),
+        ("afterimage_source_retained_bytes", |value| (0.0..1e12).contains(&value)),
         ("afterimage_rows_copied_total", |value| value >= 3.0),
         ("afterimage_changes_total", |value| value >= 3.0),
         ("afterimage_transactions_total", |value| value >= 3.0),
@@ -131,7 +131,7 @@ async fn pages() -> Result<()> {
         ("afterimage_transaction_seconds_count", |value| value > 0.0),
         ("afterimage_copy_tables_done", |value| value >= 0.0),
         ("afterimage_schema_versions_total", |value| value >= 2.0),
-        ("afterimage_queue_bytes", |value| value >= 0.0),
+        ("afterimage_sink_queue_bytes", |value| value >= 0.0),
     ] {
         assert!(value(name).is_some_and(is_right), "{name} is {:?}: {metrics:#?}", value(name));
     }
