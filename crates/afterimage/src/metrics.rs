@@ -81,6 +81,10 @@ const DESCRIBED: &[Described] = &[
         "afterimage_bytes_total",
         "bytes of rows given to the sink, as they are held in memory",
     ),
+    counter(
+        "afterimage_schema_versions_total",
+        "schemas of a table that were new at their first row, by table",
+    ),
     counter("afterimage_commits_total", "commits of the sink"),
     counter("afterimage_cuts_total", "source transactions cut by the time limit"),
     counter("afterimage_retries_total", "attempts that ended in a failure that may pass, by code"),

@@ -9,6 +9,8 @@
 //!
 //! Positions that move without rows are stored now and then only, or when the server waits for it.
 
+use std::time::Duration;
+
 use tokio::time::Instant;
 
 use crate::Limits;
@@ -85,6 +87,11 @@ impl Cadence {
         self.moved = false;
         self.moved_bytes = 0;
         self.committed = now;
+    }
+
+    /// Since the first row that is not committed yet.
+    pub(crate) fn age(&self, now: Instant) -> Option<Duration> {
+        self.began.map(|began| now.duration_since(began))
     }
 
     /// Rows were handed to the sink since the last commit.

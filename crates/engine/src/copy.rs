@@ -153,6 +153,7 @@ where
         while let Some((batch, _)) = kept.get(*written) {
             if !batch.is_empty() {
                 self.sink.write(batch).await?;
+                self.tally.count(batch);
             }
             *written += 1;
         }

@@ -77,6 +77,9 @@ where
                     tracing::warn!("a source transaction was cut: it is open for too long");
                     self.status.cut();
                 }
+                if let Some(age) = cadence.age(Instant::now()) {
+                    metrics::histogram!("afterimage_transaction_seconds").record(age.as_secs_f64());
+                }
                 self.commit(progress).await?;
                 cadence.committed(Instant::now());
             }
@@ -130,6 +133,7 @@ where
             self.status.doing(Doing::Writing);
             self.sink.write(batch).await?;
             self.status.streamed(batch);
+            self.tally.count(batch);
             progress.see(batch.tables());
             if !unfinished.is_empty() && !self.settings.is(Mutant::NoHoles) {
                 note_holes(progress, unfinished, batch);

@@ -28,6 +28,7 @@ mod status;
 mod stop;
 mod stream;
 mod tables;
+mod tally;
 
 #[cfg(feature = "mutants")]
 pub use mutant::Mutant;

@@ -87,6 +87,8 @@ impl<P: Position> Progress<P> {
     pub(crate) fn see(&mut self, tables: &[Arc<Table>]) {
         for table in tables {
             if self.is_news(table) {
+                let name = table.name.to_string();
+                metrics::counter!("afterimage_schema_versions_total", "table" => name).increment(1);
                 self.change_table(&table.name, |state| state.schema = Some(Arc::clone(table)));
             }
         }

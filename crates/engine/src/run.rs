@@ -21,6 +21,7 @@ use crate::halt::{Halt, unless_stopped};
 use crate::mutant::Mutant;
 use crate::progress::Progress;
 use crate::stream::Stream;
+use crate::tally::Tally;
 use crate::{Doing, Phase, Settings, StatusSender, Stop};
 
 /// Why a run ended well.
@@ -53,6 +54,7 @@ where
         stream: None,
         settings,
         status,
+        tally: Tally::default(),
         stop,
         last: None,
         sink_is_clean: false,
@@ -71,6 +73,7 @@ pub(crate) struct Engine<S: Source, K> {
     pub(crate) stream: Option<Stream<S>>,
     pub(crate) settings: Settings,
     pub(crate) status: StatusSender,
+    pub(crate) tally: Tally,
     pub(crate) stop: Stop,
     /// What is stored, as far as this attempt knows; None before it has recovered.
     last: Option<Checkpoint<S::Position>>,
