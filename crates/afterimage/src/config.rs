@@ -81,10 +81,10 @@ pub(crate) fn read(file: &str, text: &str, lookup: &Lookup<'_>) -> Result<Config
     let limits = section::read(document, "limits", limits, &mut problems);
     unknown_sections(document, &mut problems);
 
-    if let (Some(name), Some((source, _)), Some(sink), Some(format)) =
+    if let (Some(name), Some((source, copying)), Some(sink), Some(format)) =
         (&name, &source, &sink, &format)
     {
-        kinds::mistakes(document, name, source, sink, format, &mut problems);
+        kinds::mistakes(document, name, (source, copying), sink, format, &mut problems);
     }
     problems.sort_by_key(|problem| problem.place);
     let problems = Problems { file: file.to_owned(), problems };

@@ -358,7 +358,7 @@ fn kind(
 pub(super) fn mistakes(
     document: &Document,
     name: &Name,
-    source: &Source,
+    (source, copying): (&Source, &Copying),
     sink: &Sink,
     format: &Format,
     problems: &mut Vec<Problem>,
@@ -394,5 +394,21 @@ pub(super) fn mistakes(
             add("format.kind".to_owned(), message);
         }
         (Encoding::Json, _) => {}
+    }
+    let messages = &format.messages;
+    if messages.truncate == Truncate::Emit {
+        if let Sink::Kafka(kafka) = sink
+            && kafka.topics.cleanup_policy != Some(kafka_sink::CleanupPolicy::Delete)
+        {
+            let message = "a TRUNCATE's message has no key, which compacted topics refuse: set \
+                           sink.topics.cleanup_policy = \"delete\"";
+            add("format.truncate".to_owned(), message.to_owned());
+        }
+    }
+    let tells = messages.truncate == Truncate::Emit && messages.shape == Shape::Debezium;
+    if copying.readd == Readd::Truncate && !tells {
+        let message = "only a TRUNCATE that is told makes a topic begin anew: set \
+                       format.truncate = \"emit\", with the shape `debezium`";
+        add("source.readd".to_owned(), message.to_owned());
     }
 }

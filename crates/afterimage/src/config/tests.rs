@@ -247,3 +247,28 @@ fn the_schema_of_the_file_accepts_what_is_read_and_knows_every_option() {
         assert!(schema["$defs"].get(name).is_some(), "{name} is defined");
     }
 }
+
+#[test]
+fn a_truncate_is_told_where_topics_take_it_or_not_at_all() {
+    check_with(
+        "kind = \"avro\"",
+        "kind = \"avro\"\ntruncate = \"emit\"",
+        &[
+            "13:1: format.truncate: a TRUNCATE's message has no key, which compacted topics refuse: set \
+           sink.topics.cleanup_policy = \"delete\"",
+        ],
+    );
+    check_with(
+        "[format]\nkind = \"avro\"",
+        "topics = { cleanup_policy = \"delete\" }\n[format]\nkind = \"avro\"\ntruncate = \"emit\"",
+        &[],
+    );
+    check_with(
+        "tables = [\"public.*\"]",
+        "tables = [\"public.*\"]\nreadd = \"truncate\"",
+        &[
+            "8:1: source.readd: only a TRUNCATE that is told makes a topic begin anew: set format.truncate = \
+           \"emit\", with the shape `debezium`",
+        ],
+    );
+}
