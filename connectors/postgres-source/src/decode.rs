@@ -41,6 +41,27 @@ pub(crate) enum LogRow<'a> {
     Delete(OldTuple<'a>),
 }
 
+/// Whether an update gives the row another key, as far as the log tells both.
+pub(crate) fn changes_key(captured: &Captured, row: LogRow<'_>) -> bool {
+    let LogRow::Update { old: Some(old), new } = row else { return false };
+    let key = captured.table.key.iter().map(|index| &captured.table.columns[*index].name);
+    let columns: Option<Vec<usize>> = key
+        .map(|name| captured.columns.iter().position(|column| column.name.as_str() == &**name))
+        .collect();
+    let Some(columns) = columns else { return false };
+    let told = |column: &usize| match old {
+        OldTuple::Full(_) => true,
+        OldTuple::Key(_) => captured.columns[*column].identity,
+    };
+    let (before, after): (Vec<_>, Vec<_>) =
+        (old.tuple().columns().collect(), new.columns().collect());
+    let differs = |column: &usize| match (before.get(*column), after.get(*column)) {
+        (_, None | Some(TupleCell::Unchanged)) | (None | Some(TupleCell::Unchanged), _) => false,
+        (before, after) => before != after,
+    };
+    columns.iter().all(told) && columns.iter().any(differs)
+}
+
 /// Appends the row. When a required column is null, `captured` becomes a version in which it may be.
 pub(crate) fn log_row(
     captured: &mut Captured,

@@ -34,7 +34,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 use open::{Transaction, enter, hash_tuple, transaction_id};
 
 use crate::PostgresPosition;
-use crate::decode::{LogRow, RowError, log_row};
+use crate::decode::{LogRow, RowError, changes_key, log_row};
 use crate::schema::Captured;
 use crate::split::split;
 use crate::types::clock;
@@ -414,7 +414,9 @@ impl Assembler {
         };
         let emit = open.count(hash)?;
         let Some(captured) = &mut announced.captured else { return Ok(()) };
-        let place = open.place(&captured.table, at);
+        // A row under another key is told as a delete and a create.
+        let count = if changes_key(captured, row) { 2 } else { 1 };
+        let place = open.places(&captured.table, at, count);
         if !emit {
             return Ok(());
         }
@@ -445,7 +447,7 @@ impl Assembler {
             else {
                 continue;
             };
-            let place = open.place(&captured.table, at);
+            let place = open.places(&captured.table, at, 1);
             if emit {
                 enter(&mut self.batch, open, self.done);
                 self.batch.row(&captured.table, Operation::Truncate, place).finish();
@@ -461,7 +463,7 @@ impl Assembler {
         let seed = xxh3_64_with_seed(message.prefix.as_bytes(), xxh3_64_with_seed(b"M", open.hash));
         let emit = open.count(xxh3_64_with_seed(message.content, seed))?;
         let Some(table) = &self.messages else { return Ok(()) };
-        let place = open.place(table, at);
+        let place = open.places(table, at, 1);
         if emit {
             enter(&mut self.batch, open, self.done);
             write_message(&mut self.batch, table, message, place);

@@ -55,9 +55,10 @@ impl Transaction {
         Ok(false)
     }
 
-    /// The next event's place.
-    pub(super) fn place(&mut self, table: &Arc<Table>, at: Lsn) -> Place {
-        self.events += 1;
+    /// The next event's place, and the places behind it that it takes too: `count` in all.
+    pub(super) fn places(&mut self, table: &Arc<Table>, at: Lsn, count: u64) -> Place {
+        let order = self.events + 1;
+        self.events += count;
         let known = self.by_table.iter_mut().find(|(known, _)| Arc::ptr_eq(known, table));
         let known = match known {
             Some(known) => known,
@@ -72,8 +73,9 @@ impl Transaction {
                 }
             },
         };
-        known.1 += 1;
-        Place { at: at.0, order: self.events, table_order: known.1 }
+        let table_order = known.1 + 1;
+        known.1 += count;
+        Place { at: at.0, order, table_order }
     }
 
     pub(super) fn rename(&mut self, table: &Arc<Table>) {

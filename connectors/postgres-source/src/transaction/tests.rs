@@ -179,8 +179,8 @@ fn a_transaction_becomes_events_and_a_commit_mark() {
             wire::commit(200, 210),
         ],
     );
-    let expected = "5:200#1.1 c 1,a; 5:200#2.2 u 1,->2,-; 5:200#3.3 u 2,a>2,a; 5:200#4.4 d 2,-; 5:200#5.5 t; \
-                    end 5:200 5; commit 210";
+    let expected = "5:200#1.1 c 1,a; 5:200#2.2 u 1,->2,-; 5:200#4.4 u 2,a>2,a; 5:200#5.5 d 2,-; 5:200#6.6 t; \
+                    end 5:200 6; commit 210";
     assert_eq!(show(assembler.cut()), expected);
     assert_eq!(show(assembler.cut()), "nothing");
 }
