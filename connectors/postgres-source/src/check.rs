@@ -9,7 +9,7 @@ use std::error::Error;
 
 use connector::{Failure, Finding};
 
-use crate::client::{Client, ConnectError, Host, Mode, TlsMode};
+use crate::client::{Client, ConnectError, Host, Mode, TlsMode, TlsSetupError};
 use crate::config::{Config, Settings};
 use crate::session;
 
@@ -75,6 +75,9 @@ fn mend(error: &ConnectError) -> String {
         }
         ConnectError::TlsRefused { .. } => {
             "on the server: ssl = on, with a certificate; or tls = \"disable\" in [source] where nobody else can listen"
+        }
+        ConnectError::TlsSetup(TlsSetupError::ServerName(_)) => {
+            "set the host in url to a name that the server's certificate holds"
         }
         ConnectError::TlsSetup(_) => "correct ca, cert and key in [source]",
         ConnectError::Certificate { .. } => {
@@ -147,7 +150,6 @@ fn chain(failure: &Failure) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::client::TlsSetupError;
 
     #[test]
     fn each_reason_for_no_session_has_its_code_and_its_mend() {
@@ -163,7 +165,7 @@ mod tests {
         check(ConnectError::NoAddress { host: host() }, "connect", "host in url");
         check(ConnectError::Unreachable { attempts: vec![] }, "connection", "start the server");
         check(ConnectError::TlsSetup(TlsSetupError::NoRoots), "connect", "ca, cert and key");
-        check(ConnectError::TlsSetup(TlsSetupError::ServerName(host())), "connect", "[source]");
+        check(ConnectError::TlsSetup(TlsSetupError::ServerName(host())), "connect", "url");
         let other = Failure::definite("rights", "testing", "a word");
         assert_eq!(unconnected(&other).mend, "see `afterimage explain rights`");
     }

@@ -41,12 +41,15 @@ async fn findings(config: &Config) -> Vec<Finding> {
         let topics = topics(config).await.unwrap_or_default();
         of_sink(config, &topics).await
     };
-    let (source, sink, format, stop) =
-        tokio::join!(of_source(config), beside, of_format(config), of_position(config));
+    let (source, sink, format) = tokio::join!(of_source(config), beside, of_format(config));
+    let is_readable = sink.iter().all(|finding| finding.severity != Severity::Error);
     findings.extend(source);
     findings.extend(sink);
     findings.extend(format);
-    if let Some(stop) = stop.filter(|stop| !is_told(&findings, stop.code)) {
+    if is_readable
+        && let Some(stop) = of_position(config).await
+        && !is_told(&findings, stop.code)
+    {
         findings.push(stop);
     }
     findings
@@ -63,7 +66,7 @@ fn is_told(findings: &[Finding], code: &str) -> bool {
     })
 }
 
-/// Compares what is stored with the database as a run's start does, which changes nothing. That one of them cannot be
+/// Compares what is stored with the database as a run's start does, which changes nothing. That the database cannot be
 /// asked is a finding of its own check.
 async fn of_position(config: &Config) -> Option<Finding> {
     let stopped = match (&config.source, &config.sink) {

@@ -108,7 +108,7 @@ async fn pages() -> Result<()> {
         });
         found.map(|(_, value)| *value)
     };
-    for (operation, count) in [("read", 3.0), ("create", 1.0), ("update", 1.0), ("delete", 1.0)] {
+    for (operation, count) in [("read", 3.0), ("insert", 1.0), ("update", 1.0), ("delete", 1.0)] {
         assert_eq!(rows(operation), Some(count), "{operation}: {metrics:#?}");
     }
     let value = |name: &str| {

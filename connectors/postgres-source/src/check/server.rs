@@ -67,6 +67,7 @@ pub(super) async fn parameters(
                  current_setting('max_wal_senders') AS max_wal_senders, \
                  current_setting('max_connections') AS max_connections, \
                  current_setting('max_replication_slots')::int - (SELECT count(*) FROM pg_replication_slots) AS slots_free, \
+                 (SELECT count(*) FROM pg_replication_slots WHERE starts_with(slot_name, $1 || '_')) AS slots_own, \
                  current_setting('max_wal_senders')::int \
                    - (SELECT count(*) FROM pg_stat_get_wal_senders()) AS senders_free, \
                  current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int \
@@ -76,7 +77,7 @@ pub(super) async fn parameters(
                  coalesce((SELECT setting FROM pg_settings WHERE name = 'idle_replication_slot_timeout'), '0') AS idle, \
                  coalesce(current_setting('synchronized_standby_slots', true), '') AS synchronized, \
                  pg_is_in_recovery() AS standby";
-    let rows = client.query(sql, &[]).await.doing(DOING)?;
+    let rows = client.query(sql, &[Some(&settings.slot_prefix)]).await.doing(DOING)?;
     let version = client.server_version();
     let error = |code, problem: String, mend: &str| Finding::error(code, problem, mend);
     let raise = |setting: &str, missing: i64| {
@@ -92,10 +93,13 @@ pub(super) async fn parameters(
         ));
     }
     // the slot that stays, and one for a later pin
-    let slots = 2 - number(&rows, "slots_free");
+    let needed = 2 - number(&rows, "slots_own").min(1);
+    let slots = needed - number(&rows, "slots_free");
     if slots > 0 {
         let mend = raise("max_replication_slots", slots) + ", or drop a slot that nobody uses";
-        findings.push(error("no-slots", "fewer than 2 replication slots are free".into(), &mend));
+        let problem =
+            format!("{needed} free replication slots are needed, and {slots} are missing");
+        findings.push(error("no-slots", problem, &mend));
     }
     let senders = 2 - number(&rows, "senders_free");
     if senders > 0 {

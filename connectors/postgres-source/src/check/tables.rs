@@ -20,9 +20,10 @@ pub(super) async fn tables(
 ) -> Result<Vec<CatalogTable>, Failure> {
     let captured = catalog::captured(client, settings).await?;
     if captured.is_empty() {
+        let patterns: Vec<String> = settings.tables.iter().map(ToString::to_string).collect();
         findings.push(Finding::error(
             "no-tables",
-            "no table of the database matches the option tables",
+            format!("no table of the database matches {}", list(&patterns)),
             "correct the patterns; names are compared as they are stored, in lower case unless quoted",
         ));
         return Ok(Vec::new());
