@@ -76,12 +76,15 @@ async fn behind(wanted: &str, login: &str) -> Result<()> {
 
 async fn over(options: &str, encrypted: bool) -> Result<()> {
     let mut rig = Rig::new("secure", options).await?;
-    let passwords =
-        [("E2E_SASL_PASSWORD", rig.secure.password.clone()), ("E2E_REGISTRY", "sesame".to_owned())];
-    let mut running = rig.connector.start_with(&passwords)?;
+    let variables = [
+        ("E2E_SASL_PASSWORD", rig.secure.password.clone()),
+        ("E2E_REGISTRY", "sesame".to_owned()),
+        ("RUST_LOG", "trace".to_owned()),
+    ];
+    let mut running = rig.connector.start_with(&variables)?;
     rig.sentinel.streaming(&rig.database, &mut running).await?;
     rig.database
-        .run("INSERT INTO orders VALUES (4, 'd');\nUPDATE orders SET note = 'x' WHERE id = 1;")
+        .run("INSERT INTO orders VALUES (4, 'canary-row');\nUPDATE orders SET note = 'x' WHERE id = 1;")
         .await?;
     rig.sentinel.caught_up(&rig.database, &mut running).await?;
     let sessions = rig
@@ -97,7 +100,20 @@ async fn over(options: &str, encrypted: bool) -> Result<()> {
         [[Some(expected.to_owned())]],
         "sessions of the connector that are encrypted"
     );
+    let log = running.log();
     running.stop().await?;
+    // Also as basic authentication sends them; nor what is in a row, in its text or in bytes.
+    for word in [
+        rig.secure.password.as_str(),
+        "sesame",
+        "dXNlcjpzZXNhbWU",
+        "canary-row",
+        "99, 97, 110, 97, 114, 121",
+    ] {
+        let shown = log.iter().find(|line| line.contains(word));
+        assert!(shown.is_none(), "{word} is in the log: {shown:?}");
+    }
+    assert!(log.iter().any(|line| line.contains("TRACE")), "everything was logged");
     assert_eq!(rig.told().await?, once(&["r 1", "r 2", "r 3", "c 4", "u 1"]));
     rig.clean().await
 }
