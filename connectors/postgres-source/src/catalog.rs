@@ -30,7 +30,7 @@ const USER_TABLES: &str = " AND NOT c.relispartition AND n.nspname NOT IN ('pg_c
 const COLUMNS: &str = "\
     SELECT a.attrelid, a.attname, a.atttypid, a.atttypmod, a.attgenerated <> '' AS generated, \
       a.attnotnull OR (t.typtype = 'd' AND t.typnotnull) AS required, \
-      a.attidentity <> '' AS identity, pg_get_expr(d.adbin, d.adrelid) AS expression \
+      pg_get_expr(d.adbin, d.adrelid) AS expression \
     FROM pg_attribute a JOIN pg_type t ON t.oid = a.atttypid \
       LEFT JOIN pg_attrdef d ON d.adrelid = a.attrelid AND d.adnum = a.attnum \
     WHERE a.attrelid = ANY($1::oid[]) AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attrelid, a.attnum";
@@ -181,7 +181,6 @@ fn table(row: &Row<'_>) -> Result<CatalogTable, Failure> {
 fn column(row: &Row<'_>) -> Result<CatalogColumn, Stop> {
     let generated = flag(row, "generated");
     let default = match row.get("expression") {
-        _ if flag(row, "identity") => Some(change::Default::Computed),
         Some(expression) if !generated => default_of(expression),
         _ => None,
     };
@@ -195,7 +194,9 @@ fn column(row: &Row<'_>) -> Result<CatalogColumn, Stop> {
     })
 }
 
-/// A constant is `123`, `true` or `'text'`, with any casts behind it; all else is computed. None for null.
+/// A constant is `123`, `true` or `'text'`, with any casts behind it; a function's result is computed. What else there is
+/// (null, an operation, an array) says nothing that a schema could show. The keywords for users stand for themselves, as in
+/// Debezium's schemas.
 fn default_of(expression: &str) -> Option<change::Default> {
     let literal = |text: &str| Some(change::Default::Literal(text.into()));
     let is_cast = |rest: &str| {
@@ -216,18 +217,32 @@ fn default_of(expression: &str) -> Option<change::Default> {
                 None => break,
             }
         }
-        return Some(change::Default::Computed);
+        return None;
     }
     let (front, casts) = expression.split_at(expression.find("::").unwrap_or(expression.len()));
     let front = front.strip_prefix('(').and_then(|front| front.strip_suffix(')')).unwrap_or(front);
     let is_number = front.parse::<f64>().is_ok() && front.bytes().any(|byte| byte.is_ascii_digit());
     match front {
-        _ if !is_cast(casts) => Some(change::Default::Computed),
-        "NULL" => None,
-        "true" | "false" => literal(front),
+        _ if is_call(expression) => Some(change::Default::Computed),
+        _ if !is_cast(casts) => None,
+        "true" | "false" | "CURRENT_USER" | "CURRENT_ROLE" | "SESSION_USER" | "USER" => {
+            literal(front)
+        }
         _ if is_number => literal(front),
-        _ => Some(change::Default::Computed),
+        _ if front.starts_with("CURRENT_") || front.starts_with("LOCALTIME") => {
+            Some(change::Default::Computed)
+        }
+        _ => None,
     }
+}
+
+/// `name(..)`, also with a cast behind it.
+fn is_call(expression: &str) -> bool {
+    let end = expression.find('(').unwrap_or(0);
+    let (name, rest) = expression.split_at(end);
+    let is_name = !name.is_empty()
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_.\"$".contains(&byte));
+    is_name && rest.contains(')')
 }
 
 fn add_indexes(table: &mut CatalogTable, indexes: &Rows) -> Result<(), Stop> {
@@ -299,10 +314,15 @@ mod tests {
             ("nextval('t_id_seq'::regclass)", computed()),
             ("now()", computed()),
             ("CURRENT_TIMESTAMP", computed()),
-            ("('a'::text || 'b'::text)", computed()),
-            ("'a'::text || 'b'::text", computed()),
-            ("(1 + 2)", computed()),
-            ("ARRAY[1, 2]", computed()),
+            ("('a'::text || 'b'::text)", None),
+            ("'a'::text || 'b'::text", None),
+            ("(1 + 2)", None),
+            ("ARRAY[1, 2]", None),
+            ("CURRENT_USER", literal("CURRENT_USER")),
+            ("CURRENT_DATE", computed()),
+            ("LOCALTIMESTAMP(3)", computed()),
+            ("lower('ABC'::text)", computed()),
+            ("(now() AT TIME ZONE 'utc'::text)", None),
             ("(1.5)::integer", literal("1.5")),
             ("gen_random_uuid()", computed()),
         ];

@@ -154,7 +154,9 @@ pub(crate) fn build(
                 (None, None) => true,
             };
             let default = match (now, before) {
-                (Some(now), _) => now.default.clone(),
+                (Some(now), _) => {
+                    now.default.clone().filter(|_| shows_default(column.type_id, &kind))
+                }
                 (None, Some(before)) if before.kind == kind => before.default.clone(),
                 (None, _) => None,
             };
@@ -250,6 +252,20 @@ impl Captured {
         self.columns[wire_column].required = false;
         self.table = Arc::new(table);
     }
+}
+
+/// Types whose defaults Debezium puts into schemas: built-in ones by number, and enums. Of domains and of types of extensions
+/// it shows none.
+fn shows_default(type_id: u32, kind: &Kind) -> bool {
+    const BOOL_TO_TEXT: [u32; 6] = [16, 18, 20, 21, 23, 25];
+    const JSON_XML_FLOAT: [u32; 5] = [114, 142, 700, 701, 3802];
+    const CHAR_AND_TIME: [u32; 7] = [1042, 1043, 1082, 1083, 1114, 1184, 1186];
+    const BITS_NUMERIC_UUID: [u32; 4] = [1560, 1562, 1700, 2950];
+    matches!(kind, Kind::Enum(_))
+        || BOOL_TO_TEXT.contains(&type_id)
+        || JSON_XML_FLOAT.contains(&type_id)
+        || CHAR_AND_TIME.contains(&type_id)
+        || BITS_NUMERIC_UUID.contains(&type_id)
 }
 
 #[cfg(test)]

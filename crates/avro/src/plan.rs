@@ -275,6 +275,9 @@ fn write_cell<'a>(
     if let (Cell::Value(Value::Array(array)), Some((element, optional))) =
         (cell, conversion.element())
     {
+        if !scope.is_flat(array, element, union.optional())? {
+            return union.null(out);
+        }
         union.value(out);
         if !array.is_empty() {
             long(array.len() as i64, out);

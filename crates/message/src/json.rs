@@ -166,6 +166,9 @@ impl Encoder for JsonEncoder {
                                 Ok(())
                             }
                             (Cell::Value(change::Value::Array(elements)), _, Some(element)) => {
+                                if !scope.is_flat(elements, element.0, *optional)? {
+                                    return self.datum(Datum::Null, out);
+                                }
                                 let cells = elements.iter();
                                 self.array(cells, element, scope, scratch, out)
                             }

@@ -2,7 +2,7 @@
 
 use std::cell::Cell as Counter;
 
-use change::{Cell, Fact, Row, Transaction, TransactionEnd};
+use change::{Cell, Elements, Fact, Row, Transaction, TransactionEnd, Value};
 
 use crate::calendar::Writer;
 use crate::conversion::{Conversion, Datum, Fault, Scratch};
@@ -108,6 +108,28 @@ impl<'a> Scope<'a> {
             }
             datum => Ok(datum),
         }
+    }
+
+    /// Whether an array is to be written; false: null stands for it. PostgreSQL does not declare how many dimensions an
+    /// array has, so the schema knows one only.
+    ///
+    /// # Errors
+    /// [`Fault::Nested`] for an array of arrays when nothing else is asked for.
+    pub fn is_flat(
+        &self,
+        array: Elements<'_>,
+        element: &Conversion,
+        optional: bool,
+    ) -> Result<bool, Fault> {
+        let nested = matches!(array.iter().next(), Some(Cell::Value(Value::Array(_))));
+        if !nested || element.element().is_some() {
+            return Ok(true);
+        }
+        if !optional || !self.specials_are_null {
+            return Err(Fault::Nested);
+        }
+        count(&self.tally.specials);
+        Ok(false)
     }
 
     /// The value of every other binding but structs and literals, which encoders resolve when they compile.
