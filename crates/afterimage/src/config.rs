@@ -81,11 +81,16 @@ pub(crate) fn read(file: &str, text: &str, lookup: &Lookup<'_>) -> Result<Config
     let limits = section::read(document, "limits", limits, &mut problems);
     unknown_sections(document, &mut problems);
 
-    if let (Some(name), Some((source, copying)), Some(sink), Some(format)) =
-        (&name, &source, &sink, &format)
-    {
-        kinds::mistakes(document, name, (source, copying), sink, format, &mut problems);
-    }
+    // Also of a file that is refused already: all that is wrong is told at once.
+    let followed = source.as_ref().map(|(source, copying)| (source, copying));
+    kinds::mistakes(
+        document,
+        name.as_ref(),
+        followed,
+        sink.as_ref(),
+        format.as_ref(),
+        &mut problems,
+    );
     problems.sort_by_key(|problem| problem.place);
     let problems = Problems { file: file.to_owned(), problems };
     match (name, source, sink, format, http, limits) {

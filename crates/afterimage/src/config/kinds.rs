@@ -357,44 +357,49 @@ fn kind(
 /// What only the owner of a section can tell, without asking a server.
 pub(super) fn mistakes(
     document: &Document,
-    name: &Name,
-    (source, copying): (&Source, &Copying),
-    sink: &Sink,
-    format: &Format,
+    name: Option<&Name>,
+    source: Option<(&Source, &Copying)>,
+    sink: Option<&Sink>,
+    format: Option<&Format>,
     problems: &mut Vec<Problem>,
 ) {
     let mut add = |path: String, message: String| {
         problems.push(Problem::error(document.place(&path), &path, message));
     };
+    // Only what is named after it would differ.
+    let name = name.map_or("connector", Name::as_str);
     match source {
-        Source::Postgres(postgres) => {
-            let errors = PostgresSource::new(name.as_str(), postgres).err().unwrap_or_default();
+        Some((Source::Postgres(postgres), _)) => {
+            let errors = PostgresSource::new(name, postgres).err().unwrap_or_default();
             for postgres_source::ConfigError { path, problem } in errors {
                 add(join("source", &path), problem);
             }
         }
+        None => {}
     }
     match sink {
-        Sink::Kafka(kafka) => {
-            for kafka_sink::ConfigError { path, problem } in kafka.mistakes(name.as_str()) {
+        Some(Sink::Kafka(kafka)) => {
+            for kafka_sink::ConfigError { path, problem } in kafka.mistakes(name) {
                 add(join("sink", &path), problem);
             }
         }
-        Sink::File(_) | Sink::Stdout(_) => {}
+        Some(Sink::File(_) | Sink::Stdout(_)) | None => {}
     }
+    let Some(format) = format else { return };
     match (&format.encoding, sink) {
-        (Encoding::Avro(registry), Sink::Kafka(_)) => {
+        (Encoding::Avro(_), Some(Sink::File(_) | Sink::Stdout(_))) => {
+            let message = "lines hold JSON: this sink needs format.kind = \"json\"".to_owned();
+            add("format.kind".to_owned(), message);
+        }
+        (Encoding::Avro(registry), Some(Sink::Kafka(_)) | None) => {
             // The client is thrown away; its pauses need no chance.
             if let Err(error) = RegistryClient::new(registry, StdRng::seed_from_u64(0)) {
                 add("format.registry".to_owned(), chain(&error));
             }
         }
-        (Encoding::Avro(_), Sink::File(_) | Sink::Stdout(_)) => {
-            let message = "lines hold JSON: this sink needs format.kind = \"json\"".to_owned();
-            add("format.kind".to_owned(), message);
-        }
         (Encoding::Json, _) => {}
     }
+    let (Some((_, copying)), Some(sink)) = (source, sink) else { return };
     let messages = &format.messages;
     if messages.truncate == Truncate::Emit {
         if let Sink::Kafka(kafka) = sink

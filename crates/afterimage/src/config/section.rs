@@ -12,7 +12,8 @@ use serde_path_to_error::{Path, Segment};
 use super::document::{Document, join};
 use super::problem::Problem;
 
-/// Reads `table`, the content of the section at `path`. None when it had problems.
+/// Reads `table`, the content of the section at `path`. None when that has no meaning, because options are missing or
+/// have no value; one that does not exist is only left out.
 pub(crate) fn read<T: DeserializeOwned + JsonSchema>(
     document: &Document,
     path: &str,
@@ -30,12 +31,11 @@ pub(crate) fn read_beside<T: DeserializeOwned + JsonSchema>(
     taken: &[&str],
     problems: &mut Vec<Problem>,
 ) -> Option<T> {
-    let before = problems.len();
     let schema = SchemaGenerator::default().into_root_schema_for::<T>().to_value();
     let mut names = Names { document, root: &schema, taken, problems, missing: Vec::new() };
     names.walk(&schema, &mut table, path);
     let mut missing = names.missing;
-    let sound = problems.len() == before;
+    let (sound, before) = (missing.is_empty(), problems.len());
     loop {
         let error = match serde_path_to_error::deserialize::<_, T>(table.clone()) {
             Ok(value) => return (sound && problems.len() == before).then_some(value),

@@ -153,6 +153,30 @@ fn each_mistake_is_told_with_its_place_and_what_is_meant() {
             "8:1: source.slot: a slot's name has at most 54 lower-case letters, digits and underscores",
         ],
     );
+    check(
+        r#"
+name = "shop"
+[source]
+kind = "postgres"
+url = "postgres://cdc@127.0.0.1:5432/shop"
+slto = "shop"
+tables = ["orders"]
+[sink]
+kind = "kafka"
+brokers = []
+filename = "shop"
+[format]
+kind = "avor"
+"#,
+        &[
+            "6:1: source.slto: unknown option; did you mean `slot`?",
+            "7:11: source.tables[0]: write schema.table",
+            "10:1: sink.brokers: at least one host:port",
+            "11:1: sink.filename: unknown option; known here: brokers, delivery, tls, sasl, topics, partitioner, \
+             compression, record_bytes_max, transaction_timeout_ms, deadline_ms, kafka, kind",
+            "13:1: format.kind: unknown kind `avor`; did you mean `avro`?",
+        ],
+    );
     check_with(
         "[sink]",
         "[sink.kafka]\n\"acks\" = \"1\"\n[sink]",
