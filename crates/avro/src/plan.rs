@@ -275,7 +275,7 @@ fn write_cell<'a>(
     if let (Cell::Value(Value::Array(array)), Some((element, optional))) =
         (cell, conversion.element())
     {
-        if !scope.is_flat(array, element, union.optional())? {
+        if !scope.has_room(array, (element, optional), union.optional())? {
             return union.null(out);
         }
         union.value(out);

@@ -108,7 +108,7 @@ fn each_kind_has_debeziums_type() {
     );
     check(
         array(Kind::Enum(["a".into()].into())),
-        r#"{"type":"array","items":["null",{"type":"string","connect.version":1,"connect.parameters":{"allowed":"a"},"connect.name":"io.debezium.data.Enum"}]}"#,
+        r#"{"type":"array","items":{"type":"string","connect.version":1,"connect.parameters":{"allowed":"a"},"connect.name":"io.debezium.data.Enum"}}"#,
     );
 }
 

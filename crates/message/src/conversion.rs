@@ -100,8 +100,8 @@ pub enum Fault {
     Range,
     #[error("NaN or infinity, which a decimal cannot hold")]
     Special,
-    #[error("an array of more than one dimension, for which the schema has no room")]
-    Nested,
+    #[error("an array of more than one dimension, or with nulls, for which the schema has no room")]
+    Elements,
 }
 
 /// Room for values that are made rather than found. Reused, so that nothing is allocated per row.

@@ -182,8 +182,48 @@ fn zone(text: &str) -> Option<(&str, i64)> {
 }
 
 /// `1 year -2 mons +3 days -04:05:06.7`, any part of it.
+/// What follows the `P` of ISO 8601, with a sign at any part.
+fn designated(text: &str) -> Option<Interval> {
+    let mut interval = Interval { months: 0, days: 0, micros: 0 };
+    let (date, time) = text.split_once('T').unwrap_or((text, ""));
+    for part in date.split_inclusive(|c: char| c.is_ascii_alphabetic()) {
+        let (number, unit) = part.split_at(part.len() - 1);
+        let count: i32 = number.parse().ok()?;
+        let (field, each) = match unit {
+            "Y" => (&mut interval.months, 12),
+            "M" => (&mut interval.months, 1),
+            "D" => (&mut interval.days, 1),
+            _ => return None,
+        };
+        *field = field.checked_add(count.checked_mul(each)?)?;
+    }
+    for part in time.split_inclusive(|c: char| c.is_ascii_alphabetic()) {
+        let (number, unit) = part.split_at(part.len() - 1);
+        let (sign, number) = match number.strip_prefix('-') {
+            Some(number) => (-1, number),
+            None => (1, number),
+        };
+        let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+        let each = match unit {
+            "H" => 3_600_000_000,
+            "M" => 60_000_000,
+            "S" => 1_000_000,
+            _ => return None,
+        };
+        let digits = fraction.get(..6).unwrap_or(fraction);
+        let fraction: i64 = format!("{digits:0<6}").parse().ok()?;
+        let micros = whole.parse::<i64>().ok()?.checked_mul(each)?.checked_add(fraction)?;
+        interval.micros = interval.micros.checked_add(sign * micros)?;
+    }
+    Some(interval)
+}
+
+/// `1 year 2 mons 3 days 04:05:06.7`, or the same as `P1Y2M3DT4H5M6.7S`.
 fn interval(text: &str) -> Option<Interval> {
     let mut interval = Interval { months: 0, days: 0, micros: 0 };
+    if let Some(parts) = text.strip_prefix('P') {
+        return designated(parts);
+    }
     let mut words = text.split_ascii_whitespace().peekable();
     words.peek()?;
     while let Some(word) = words.next() {
@@ -282,6 +322,13 @@ mod tests {
         check(Kind::Interval, "-1 mons +1 day -00:00:01.5", int(-2_543_401_500_000));
         check(Kind::Interval, "1 year 2 mons", int(36_817_200_000_000));
         check(Kind::Interval, "00:00:00", int(0));
+        check(Kind::Interval, "P1D", int(86_400_000_000));
+        check(Kind::Interval, "P-1M1DT-1.5S", int(-2_543_401_500_000));
+        check(Kind::Interval, "P1Y2M", int(36_817_200_000_000));
+        check(Kind::Interval, "PT1H2M3.000004S", int(3_723_000_004));
+        check(Kind::Interval, "PT0S", int(0));
+        check(Kind::Interval, "P1X", None);
+        check(Kind::Interval, "PT-S", None);
         check(Kind::Interval, "2147483647 years", None);
         check(Kind::Interval, "1", None);
         check(Kind::Interval, "", None);

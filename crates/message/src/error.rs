@@ -78,7 +78,7 @@ impl PipelineError {
             Fault::Null => "null-value",
             Fault::Kind => "value-kind",
             Fault::Range => "value-range",
-            Fault::Special | Fault::Nested => "unrepresentable",
+            Fault::Special | Fault::Elements => "unrepresentable",
         };
         let source = match table {
             Some(table) => EncodeError::Field { table: table.clone(), field, fault },

@@ -166,7 +166,7 @@ impl Encoder for JsonEncoder {
                                 Ok(())
                             }
                             (Cell::Value(change::Value::Array(elements)), _, Some(element)) => {
-                                if !scope.is_flat(elements, element.0, *optional)? {
+                                if !scope.has_room(elements, element, *optional)? {
                                     return self.datum(Datum::Null, out);
                                 }
                                 let cells = elements.iter();
@@ -205,7 +205,11 @@ impl JsonEncoder {
             if let (Cell::Value(change::Value::Array(inner)), Some(element)) =
                 (cell, conversion.element())
             {
-                self.array(inner.iter(), element, scope, scratch, out)?;
+                if scope.has_room(inner, element, optional)? {
+                    self.array(inner.iter(), element, scope, scratch, out)?;
+                } else {
+                    self.datum(Datum::Null, out)?;
+                }
                 continue;
             }
             let datum = scope.value(cell, conversion, optional, scratch)?;

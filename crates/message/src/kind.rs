@@ -77,8 +77,8 @@ pub(crate) fn of(kind: &Kind, decimals: Decimals) -> (Schema, Conversion) {
         Kind::Point => (point(), Conversion::Point),
         Kind::Array(element) => {
             let (schema, conversion) = of(element, decimals);
-            // Debezium forgets to say that elements of these may be null; of enums too, but it writes none of them.
-            let optional = !matches!(**element, Kind::SearchVector);
+            // Debezium forgets to say that elements of these may be null: see `Scope::has_room`.
+            let optional = !matches!(**element, Kind::Enum(_) | Kind::SearchVector);
             let schema = Schema { optional, ..schema };
             let conversion = Conversion::Array { element: Box::new(conversion), optional };
             (Schema::new(Form::Array(Box::new(schema))), conversion)

@@ -110,23 +110,26 @@ impl<'a> Scope<'a> {
         }
     }
 
-    /// Whether an array is to be written; false: null stands for it. PostgreSQL does not declare how many dimensions an
-    /// array has, so the schema knows one only.
+    /// Whether the schema has room for what an array holds; false: null stands for the whole array. PostgreSQL does not
+    /// declare how many dimensions an array has, so the schema knows one only; and elements of some types cannot be
+    /// null there.
     ///
     /// # Errors
-    /// [`Fault::Nested`] for an array of arrays when nothing else is asked for.
-    pub fn is_flat(
+    /// [`Fault::Elements`] when nothing else is asked for.
+    pub fn has_room(
         &self,
         array: Elements<'_>,
-        element: &Conversion,
+        (element, null_elements): (&Conversion, bool),
         optional: bool,
     ) -> Result<bool, Fault> {
         let nested = matches!(array.iter().next(), Some(Cell::Value(Value::Array(_))));
-        if !nested || element.element().is_some() {
+        let fits = (!nested || element.element().is_some())
+            && (null_elements || array.iter().all(|cell| cell.value().is_some()));
+        if fits {
             return Ok(true);
         }
         if !optional || !self.specials_are_null {
-            return Err(Fault::Nested);
+            return Err(Fault::Elements);
         }
         count(&self.tally.specials);
         Ok(false)

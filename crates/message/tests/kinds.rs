@@ -202,17 +202,11 @@ fn points_and_arrays() {
     );
     let nested = V::Array(vec![V::Array(vec![text("a")]), V::Array(vec![text("b"), V::Null])]);
     check(array(array(Kind::Text)), nested.clone(), r#"[["a"],["b",null]]"#);
-    refused(
-        array(Kind::Text),
-        nested,
-        "unrepresentable: an array of more than one dimension, for which the schema has no room",
-    );
-    check(array(Kind::Enum(["a".into()].into())), V::Array(vec![V::Null]), "[null]");
-    refused(
-        array(Kind::SearchVector),
-        V::Array(vec![V::Null]),
-        "null-value: null where a value is required",
-    );
+    let refusal = "unrepresentable: an array of more than one dimension, or with nulls, for which the schema has no room";
+    refused(array(Kind::Text), nested, refusal);
+    for kind in [Kind::Enum(["a".into()].into()), Kind::SearchVector] {
+        refused(array(kind), V::Array(vec![V::Null]), refusal);
+    }
 }
 
 #[test]

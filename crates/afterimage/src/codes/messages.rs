@@ -11,7 +11,8 @@ pub(super) const CODES: &[Code] = &[
     ),
     code(
         "unrepresentable",
-        "A value is NaN or infinite, and the message's type has no such value.",
+        "A number is NaN or infinite, or an array has more than one dimension or nulls, and the schema has no room for \
+         it.",
         "set format.decimals = \"text\", or format.specials = \"null\"",
     ),
     code(
