@@ -113,7 +113,7 @@ async fn exchange(mut client: TcpStream, state: &State) -> Result<()> {
 async fn request(client: &mut TcpStream) -> Result<(String, Vec<u8>)> {
     const MOST: usize = 4 << 20;
     let mut bytes = Vec::new();
-    let mut buffer = [0; 16 * 1024];
+    let mut buffer = vec![0; 16 * 1024];
     loop {
         if let Some(at) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
             let head = String::from_utf8(bytes[..at + 2].to_vec())?;

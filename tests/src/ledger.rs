@@ -118,9 +118,9 @@ impl Ledger {
 pub async fn rows(database: &Database) -> Result<Vec<Rows>> {
     let mut all = Vec::new();
     for table in TABLES {
-        let rows = database
-            .text_rows(&format!("SELECT {} FROM public.{table}", COLUMNS.join(", ")))
-            .await?;
+        // A cast's text, which of a boolean is another than the one in a result.
+        let texts = COLUMNS.map(|column| format!("{column}::text")).join(", ");
+        let rows = database.text_rows(&format!("SELECT {texts} FROM public.{table}")).await?;
         let mut by_key = Rows::new();
         for row in rows {
             let id = row[0].as_deref().ok_or("a row without a key")?.parse()?;

@@ -21,7 +21,7 @@ async fn killed_at_any_time_nothing_is_lost_doubled_or_disordered() {
     println!("AFTERIMAGE_SEED={seed}");
     let kills_in_copy = kills.div_ceil(2);
     // About 300 bytes a row over two sessions: what is copied between two kills, so that the copy outlives its share.
-    let slow = 600_000;
+    let slow = 300_000;
     let rows = 4_000 * 3 * kills_in_copy as i64;
     let plan = Plan {
         kills,

@@ -50,7 +50,7 @@ pub const DIFFERENCES: &[Difference] = &[
     Difference {
         topic: "*",
         place: "^value source.sequence$",
-        reason: "the first part is of the transaction itself: which commit was the last one before it is not known after a restart",
+        reason: "the first part is where the log was read up to, which without changes goes on with the log",
     },
     Difference {
         topic: "public.arrays",
@@ -69,13 +69,23 @@ pub const DIFFERENCES: &[Difference] = &[
     },
     Difference {
         topic: "public.arrays",
-        place: "a_e",
-        reason: "an array of enums is told, and may hold nulls; Debezium's is always null",
-    },
-    Difference {
-        topic: "public.arrays",
         place: "after.a_time$",
         reason: "times in arrays keep their microseconds",
+    },
+    Difference {
+        topic: "public.texts",
+        place: "after.nm$",
+        reason: "a `name` keeps its value in the stream",
+    },
+    Difference {
+        topic: "public.texts_required",
+        place: "(d) before.hs$",
+        reason: "what stands for an hstore that the log does not have is what stands for any JSON",
+    },
+    Difference {
+        topic: "public.toast",
+        place: "after.hs$",
+        reason: "what stands for an hstore that was not touched is what stands for any JSON",
     },
     Difference {
         topic: "public.numbers",
