@@ -6,4 +6,5 @@
 mod broken;
 mod rig;
 mod setups;
+mod sinks;
 mod stops;

@@ -401,14 +401,13 @@ pub(super) fn mistakes(
     }
     let (Some((_, copying)), Some(sink)) = (source, sink) else { return };
     let messages = &format.messages;
-    if messages.truncate == Truncate::Emit {
-        if let Sink::Kafka(kafka) = sink
-            && kafka.topics.cleanup_policy != Some(kafka_sink::CleanupPolicy::Delete)
-        {
-            let message = "a TRUNCATE's message has no key, which compacted topics refuse: set \
-                           sink.topics.cleanup_policy = \"delete\"";
-            add("format.truncate".to_owned(), message.to_owned());
-        }
+    if messages.truncate == Truncate::Emit
+        && let Sink::Kafka(kafka) = sink
+        && kafka.topics.cleanup_policy != Some(kafka_sink::CleanupPolicy::Delete)
+    {
+        let message = "a TRUNCATE's message has no key, which compacted topics refuse: set \
+                       sink.topics.cleanup_policy = \"delete\"";
+        add("format.truncate".to_owned(), message.to_owned());
     }
     let tells = messages.truncate == Truncate::Emit && messages.shape == Shape::Debezium;
     if copying.readd == Readd::Truncate && !tells {
