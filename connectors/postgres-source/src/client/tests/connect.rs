@@ -332,15 +332,27 @@ async fn files_that_are_not_what_they_should_be_are_named() {
     };
     let good = authority.ca.clone();
     let cases = [
-        (Some("/nowhere/ca".into()), None, "file /nowhere/ca of option ca (sslrootcert) cannot be read"),
+        (
+            Some("/nowhere/ca".into()),
+            None,
+            "file /nowhere/ca of option ca (sslrootcert) cannot be read",
+        ),
         (Some(empty.clone()), None, "of option ca (sslrootcert) holds no certificate"),
         (
             Some(good.clone()),
             identity(&"/nowhere/c".into(), &empty),
             "file /nowhere/c of option cert (sslcert) cannot be read",
         ),
-        (Some(good.clone()), identity(&empty, &empty), "of option cert (sslcert) holds no certificate"),
-        (Some(good.clone()), identity(&good, &empty), "of option key (sslkey) holds no private key"),
+        (
+            Some(good.clone()),
+            identity(&empty, &empty),
+            "of option cert (sslcert) holds no certificate",
+        ),
+        (
+            Some(good.clone()),
+            identity(&good, &empty),
+            "of option key (sslkey) holds no private key",
+        ),
     ];
     for (ca, identity, expected) in cases {
         let tls = Tls { mode: TlsMode::VerifyFull, ca, identity };
