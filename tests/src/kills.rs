@@ -22,7 +22,7 @@ use toml::Table;
 use crate::Result;
 use crate::connector::{Connector, Running};
 use crate::database::Database;
-use crate::ledger::{self, Judge, Ledger, read_event};
+use crate::ledger::{self, Judge, Kind, Ledger, read_event};
 use crate::proxy::Proxy;
 use crate::registry::Registry;
 use crate::sentinel::Sentinel;
@@ -78,6 +78,8 @@ struct Campaign<'a> {
     connector: Connector,
     sentinel: Sentinel,
     rng: StdRng,
+    /// For each kill the time of the last record before it, in milliseconds since 1970.
+    killed: Vec<i64>,
     report: Report,
 }
 
@@ -116,6 +118,7 @@ impl<'a> Campaign<'a> {
             connector,
             sentinel,
             rng: StdRng::seed_from_u64(plan.seed),
+            killed: Vec::new(),
             report: Report::default(),
         })
     }
@@ -126,8 +129,8 @@ impl<'a> Campaign<'a> {
             ledger::write(self.database, self.plan.writers, self.plan.rows, pause, self.plan.seed)
                 .await?;
         let sampling = Sampling::start(self.stack, self.database, self.name).await?;
-        while self.report.in_copy + self.report.in_stream < self.plan.kills {
-            let copying = self.report.in_copy < self.plan.kills_in_copy;
+        while self.killed.len() < self.plan.kills {
+            let copying = self.killed.len() < self.plan.kills_in_copy;
             self.proxy.limit(copying.then_some(self.plan.slow));
             self.start_and_kill().await?;
         }
@@ -155,17 +158,11 @@ impl<'a> Campaign<'a> {
         }
         running.kill().await?;
         let last = watch.last().await?;
-        if self.is_copied(last).await? {
-            self.report.in_copy += 1;
-        } else {
-            self.report.in_stream += 1;
-        }
-        let done = self.report.in_copy + self.report.in_stream;
+        self.killed.push(last.map_or(0, |last| last.timestamp));
         println!(
-            "kill {done} of {}: {} in the copy, {} in the stream; first record after {:.2} s, killed {:.2} s later",
+            "kill {} of {}: first record after {:.2} s, killed {:.2} s later",
+            self.killed.len(),
             self.plan.kills,
-            self.report.in_copy,
-            self.report.in_stream,
             first.as_secs_f64(),
             after.as_secs_f64()
         );
@@ -193,13 +190,6 @@ impl<'a> Campaign<'a> {
         }
     }
 
-    /// Whether the last record before a kill was one of the copy.
-    async fn is_copied(&self, last: Option<Record>) -> Result<bool> {
-        let Some(last) = last else { return Ok(false) };
-        let decoded = Registry::of(&self.stack.registry).decode(last).await?;
-        Ok(decoded.value.is_some_and(|value| value["op"] == "r"))
-    }
-
     async fn judge(&mut self) -> Result<()> {
         let prefix = format!("{}.", self.name);
         let records = self.topics.read(&prefix, Isolation::ReadCommitted).await?;
@@ -209,15 +199,22 @@ impl<'a> Campaign<'a> {
         self.report.records = records.len();
         let mut registry = Registry::of(&self.stack.registry);
         let mut judge = Judge::default();
+        let mut last_copied = 0;
         for record in records {
             let is_transaction = record.topic.ends_with(".transaction");
             let decoded = registry.decode(record).await?;
             if is_transaction {
                 add_transaction(&mut judge, decoded.value.as_ref().unwrap_or(&Value::Null))?;
             } else if let Some(event) = read_event(self.name, &decoded)? {
+                if event.kind == Kind::Read {
+                    last_copied = last_copied.max(decoded.record.timestamp);
+                }
                 judge.add(event);
             }
         }
+        // As long as a row was copied later, the copy was not over.
+        self.report.in_copy = self.killed.iter().filter(|killed| **killed < last_copied).count();
+        self.report.in_stream = self.killed.len() - self.report.in_copy;
         let ledger = Ledger::read(self.database).await?;
         self.report.changes = ledger.len();
         let tables = ledger::rows(self.database).await?;

@@ -123,7 +123,7 @@ pub async fn read_lines(stack: &Stack, name: &str, is_json: bool) -> Result<Vec<
         let decoded = if is_json { decode_json(record)? } else { registry.decode(record).await? };
         lines.add(&decoded)?;
     }
-    Ok(lines.all)
+    Ok(lines.finish())
 }
 
 fn format_of(config: &Table) -> Option<&str> {

@@ -157,7 +157,7 @@ impl Sentinel {
     async fn poll(&mut self) -> Result<bool> {
         let mut any = false;
         loop {
-            // With no patience at all the client gives nothing, whatever there is.
+            // The consumer fetches by itself; this only empties its queue.
             let message = match self.consumer.poll(Duration::from_millis(5)) {
                 None => break,
                 Some(Ok(message)) => record(&message),

@@ -16,12 +16,21 @@ pub struct Lines {
     prefix: String,
     /// By topic: the text of the schemas of the last message told.
     schemas: BTreeMap<String, (String, String)>,
-    pub all: Vec<String>,
+    all: Vec<String>,
 }
 
 impl Lines {
     pub fn new(prefix: &str) -> Self {
         Self { prefix: format!("{prefix}."), schemas: BTreeMap::new(), all: Vec::new() }
+    }
+
+    /// All lines. Copied rows that follow each other are sorted: tables and their parts are read side by side.
+    pub fn finish(mut self) -> Vec<String> {
+        let is_copied = |line: &String| line.contains("\"op\":\"r\"");
+        for run in self.all.chunk_by_mut(|a, b| is_copied(a) && is_copied(b)) {
+            run.sort();
+        }
+        self.all
     }
 
     pub fn add(&mut self, decoded: &Decoded) -> Result<()> {
@@ -64,8 +73,15 @@ impl Lines {
     fn add_schema(&mut self, topic: &str, decoded: &Decoded) {
         let Some(value) = &decoded.value_schema else { return };
         let key = decoded.key_schema.as_ref();
-        let told = (key.map_or(String::new(), |key| key.text.clone()), value.text.clone());
-        if self.schemas.get(topic) == Some(&told) {
+        let known = self.schemas.get(topic);
+        // A message about the whole table has no key, which says nothing of the others'.
+        let key_text = match (key, known) {
+            (Some(key), _) => key.text.clone(),
+            (None, Some((known, _))) => known.clone(),
+            (None, None) => String::new(),
+        };
+        let told = (key_text, value.text.clone());
+        if known == Some(&told) {
             return;
         }
         self.schemas.insert(topic.to_owned(), told);
