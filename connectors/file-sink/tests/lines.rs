@@ -1,5 +1,7 @@
 //! The whole sink: batches in, lines and a position out, with crashes in between.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};

@@ -1,3 +1,5 @@
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -140,7 +142,8 @@ async fn a_second_holder_of_a_position_is_refused_at_once() {
 
 #[tokio::test]
 async fn another_file_in_the_position_s_place_is_refused_and_left_alone() {
-    let cases: &[(&str, fn(&Path))] = &[
+    type Damage = fn(&Path);
+    let cases: &[(&str, Damage)] = &[
         ("text", |path| std::fs::write(path, "no database, but long enough to look at").unwrap()),
         ("another database", |path| {
             Connection::open(path).unwrap().execute_batch("CREATE TABLE t (a)").unwrap();

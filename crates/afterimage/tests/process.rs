@@ -1,6 +1,8 @@
 //! The program as its users meet it: exit status, what stands on which stream, signals, pages. No server is needed:
 //! every address here refuses.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
@@ -87,7 +89,7 @@ fn the_exit_status_tells_how_it_ended() {
     check(&["explain", "gap"], 0, "To mend it: `afterimage reset FILE`", "");
     check(&["explain", "gapp"], 2, "", "`gapp` is no code; did you mean `gap`?");
     check(&["check", "none.toml"], 2, "", "none.toml: cannot be read");
-    check(&["check", "connector.toml"], 1, "error[connect]: ", "");
+    check(&["check", "connector.toml"], 1, "error[connection]: ", "");
     check(&["check", "connector.toml"], 1, "run would not start: 1 error", "");
     check(&["check", "connector.toml", "--log-level", "x=y"], 2, "", "is no log level");
     check(&["reset", "connector.toml", "--yes"], 1, "", "\"code\":\"connection\"");

@@ -2,6 +2,8 @@
 //!
 //! Every test has a database of its own on the server behind `AFTERIMAGE_STACK_POSTGRES_ADMIN`, a superuser's URL.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod checks;
 mod contract;
 mod copies;
