@@ -7,6 +7,7 @@
 //! === before          SQL before the connector's first start
 //! === after           SQL while it runs; all of it has arrived before the next section. Any number of these
 //! === down            SQL while it is stopped; it is started again behind it
+//! === arrived TOPIC   goes on when a record is there
 //! === compatibility TOPIC LEVEL   how the registry is to judge new versions from now on
 //! === stop CODE       SQL after which the connector has to stop with this code
 //! === expect          one line for each message, by topic and offset
@@ -21,6 +22,7 @@ mod lines;
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::time::sleep;
 use toml::Table;
 
 use crate::Result;
@@ -100,6 +102,7 @@ async fn play(
                 running.stopped_with(code, Duration::from_secs(60)).await?;
                 return read_lines(stack, name, is_json).await;
             }
+            Step::Arrived(topic) => arrived(stack, &format!("{name}.{topic}")).await?,
             Step::Compatibility(topic, level) => {
                 let subject = format!("{name}.{topic}-value");
                 Registry::of(&stack.registry).set_compatibility(&subject, level).await?;
@@ -108,6 +111,18 @@ async fn play(
     }
     running.stop().await?;
     read_lines(stack, name, is_json).await
+}
+
+/// Waits until a topic holds a committed record.
+async fn arrived(stack: &Stack, topic: &str) -> Result<()> {
+    let topics = Topics::of(&stack.kafka);
+    for _ in 0..300 {
+        if !topics.read(topic, Isolation::ReadCommitted).await?.is_empty() {
+            return Ok(());
+        }
+        sleep(Duration::from_millis(200)).await;
+    }
+    Err(format!("nothing arrives in {topic}").into())
 }
 
 /// What a read_committed consumer finds in the topics of a connector, but the sentinel's.

@@ -23,6 +23,8 @@ pub enum Step {
     Stop(String, String),
     /// A level for the value's subject of a topic, in the registry.
     Compatibility(String, String),
+    /// A topic in which something has to arrive.
+    Arrived(String),
 }
 
 impl Scenario {
@@ -58,6 +60,9 @@ impl Scenario {
                 ("down", "") => scenario.steps.push(Step::Down(body)),
                 ("stop", code) if !code.is_empty() => {
                     scenario.steps.push(Step::Stop(code.to_owned(), body));
+                }
+                ("arrived", topic) if !topic.is_empty() => {
+                    scenario.steps.push(Step::Arrived(topic.to_owned()));
                 }
                 ("compatibility", rule) => {
                     let (topic, level) =

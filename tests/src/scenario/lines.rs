@@ -35,6 +35,9 @@ impl Lines {
 
     pub fn add(&mut self, decoded: &Decoded) -> Result<()> {
         let topic = decoded.record.topic.strip_prefix(&self.prefix).unwrap_or("?").to_owned();
+        if topic == "transaction" && self.is_the_sentinels(decoded) {
+            return Ok(());
+        }
         self.add_schema(&topic, decoded);
         let mut line = Map::new();
         line.insert("topic".to_owned(), topic.clone().into());
@@ -68,6 +71,19 @@ impl Lines {
         }
         self.all.push(Value::Object(line).to_string());
         Ok(())
+    }
+
+    /// A BEGIN waits for its END, which tells the tables: how often the sentinel was changed is by chance.
+    fn is_the_sentinels(&mut self, decoded: &Decoded) -> bool {
+        let Some(value) = &decoded.value else { return false };
+        let tables = value["data_collections"].as_array();
+        let is_own = tables.is_some_and(|tables| {
+            tables.iter().all(|table| table["data_collection"] == crate::sentinel::TABLE)
+        });
+        if is_own && self.all.last().is_some_and(|line| line.contains("\"status\":\"BEGIN\"")) {
+            self.all.pop();
+        }
+        is_own
     }
 
     fn add_schema(&mut self, topic: &str, decoded: &Decoded) {
