@@ -15,6 +15,7 @@ use arguments::Arguments;
 use trouble::Result;
 
 mod arguments;
+mod bench;
 mod cache;
 mod certificates;
 mod checks;
@@ -44,9 +45,10 @@ struct Mode {
     run: fn(Arguments) -> Result<()>,
 }
 
-const MODES: [Mode; 4] = [
+const MODES: [Mode; 5] = [
     Mode { name: "demo", usage: demo::USAGE, run: demo::run },
     Mode { name: "test", usage: checks::USAGE, run: checks::run },
+    Mode { name: "bench", usage: bench::USAGE, run: bench::run },
     Mode { name: "tidy", usage: tidy::USAGE, run: tidy::run },
     Mode { name: "stack", usage: stack_commands::USAGE, run: stack_commands::run },
 ];
